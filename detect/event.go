@@ -1,0 +1,168 @@
+package detect
+
+import (
+	"time"
+)
+
+// Event is one decoded security event (picket.event/1). Raw values live in
+// unexported fields: code outside this package sets them, and reads back only
+// what Redact made public. One goroutine owns an Event; Reset makes it reusable.
+type Event struct {
+	// Topic coordinates, and the broker's append time: the clock of everything.
+	Topic     string
+	Partition int32
+	Offset    int64
+	Append    time.Time
+
+	// Claimed is the time that the producer wrote; Time is the one that counts (see Stamp).
+	Claimed, Time time.Time
+	Late          bool // Append - Time is above the lateness: not counted by windows' settled side
+	TimeFlagged   bool // Claimed was out of bounds, Time is Append
+
+	has    [(NumFields + 63) / 64]uint64
+	text   [firstList]string
+	num    [NumFields - firstNumber]float64
+	lists  [firstNumber - firstList][]string
+	labels []label
+	finds  []Finding
+
+	arrivedHashed uint64 // bit per text field: the producer sent a pseudonym, not a raw value
+	public        [firstList]Public
+	publicLists   [firstNumber - firstList][]Public
+	publicLabels  []PublicLabel
+}
+
+type label struct{ key, value string }
+
+// Finding is one thing that a scanner saw in a text.
+type Finding struct {
+	Cat     string  `json:"cat"`
+	Rule    string  `json:"rule"`
+	Dir     string  `json:"dir"`
+	At      string  `json:"at,omitempty"` // JSON pointer, array indexes only where keys could be personal
+	Score   float64 `json:"score"`
+	Digest  string  `json:"digest,omitempty"`
+	Excerpt string  `json:"excerpt,omitempty"`
+}
+
+// Public is the form of a value that may be stored and told.
+type Public struct {
+	Value string // plain text, reduced form, or the 26 base32 characters of a pseudonym
+	Key   string // key id when Value is a pseudonym, empty otherwise
+	Hash  string // for reduced values: their pseudonym, for equality
+	Up    bool   // the producer hashed it
+}
+
+// PublicLabel is a label in its public form.
+type PublicLabel struct {
+	Key string
+	Public
+}
+
+// Time bounds of a claim, from design: outside them the append time counts.
+const (
+	MaxPast   = 7 * 24 * time.Hour
+	MaxFuture = 5 * time.Minute
+)
+
+// Stamp sets Time from Claimed and Append, and Late by the lateness.
+func (e *Event) Stamp(lateness time.Duration) {
+	e.Time, e.TimeFlagged = e.Claimed, false
+	if e.Claimed.IsZero() || e.Claimed.Before(e.Append.Add(-MaxPast)) || e.Claimed.After(e.Append.Add(MaxFuture)) {
+		e.Time, e.TimeFlagged = e.Append, true
+	}
+	e.Late = e.Append.Sub(e.Time) > lateness
+}
+
+// Has reports whether the field has a value.
+func (e *Event) Has(f Field) bool { return e.has[f/64]&(1<<(f%64)) != 0 }
+
+func (e *Event) mark(f Field) { e.has[f/64] |= 1 << (f % 64) }
+
+// Set gives a text field its raw value.
+func (e *Event) Set(f Field, s string) {
+	e.text[f] = s
+	e.mark(f)
+}
+
+// SetHashed gives a text field a pseudonym that the producer made.
+func (e *Event) SetHashed(f Field, h, key string) {
+	e.text[f] = h
+	e.mark(f)
+	e.arrivedHashed |= 1 << f
+	e.public[f] = Public{Value: h, Key: key, Up: true}
+}
+
+// SetNum gives a number field its value.
+func (e *Event) SetNum(f Field, x float64) {
+	e.num[f-firstNumber] = x
+	e.mark(f)
+}
+
+// SetFlag gives a flag field its value.
+func (e *Event) SetFlag(f Field, on bool) {
+	x := 0.0
+	if on {
+		x = 1
+	}
+	e.num[f-firstNumber] = x
+	e.mark(f)
+}
+
+// Add appends a value to a list field.
+func (e *Event) Add(f Field, s string) {
+	e.lists[f-firstList] = append(e.lists[f-firstList], s)
+	e.mark(f)
+}
+
+// SetLabel sets a label; a later value of the same key replaces an earlier one.
+func (e *Event) SetLabel(key, value string) {
+	for i := range e.labels {
+		if e.labels[i].key == key {
+			e.labels[i].value = value
+			return
+		}
+	}
+	e.labels = append(e.labels, label{key, value})
+}
+
+// NumLabels is how many labels the event has.
+func (e *Event) NumLabels() int { return len(e.labels) }
+
+// AddFinding appends a finding.
+func (e *Event) AddFinding(f Finding) { e.finds = append(e.finds, f) }
+
+// Findings returns the findings; callers do not keep the slice beyond Reset.
+func (e *Event) Findings() []Finding { return e.finds }
+
+// Num returns a number field, and whether it has a value.
+func (e *Event) Num(f Field) (float64, bool) { return e.num[f-firstNumber], e.Has(f) }
+
+// Flag returns a flag field; absent is false.
+func (e *Event) Flag(f Field) bool { return e.num[f-firstNumber] != 0 }
+
+// Public returns the public form of a text field; it is valid after Redact.
+func (e *Event) Public(f Field) Public { return e.public[f] }
+
+// PublicList returns the public form of a list field; it is valid after Redact.
+func (e *Event) PublicList(f Field) []Public { return e.publicLists[f-firstList] }
+
+// PublicLabels returns the labels in public form; they are valid after Redact.
+func (e *Event) PublicLabels() []PublicLabel { return e.publicLabels }
+
+// Enum returns the raw value of a field with a closed set of values: those cannot be personal.
+func (e *Event) Enum(f Field) string {
+	if fieldInfo[f].Enum == nil {
+		return ""
+	}
+	return e.text[f]
+}
+
+// Reset empties the event and keeps its memory.
+func (e *Event) Reset() {
+	lists, labels, finds, pl, plab := e.lists, e.labels[:0], e.finds[:0], e.publicLists, e.publicLabels[:0]
+	*e = Event{labels: labels, finds: finds, publicLabels: plab}
+	for i := range lists {
+		e.lists[i], e.publicLists[i] = lists[i][:0], pl[i][:0]
+	}
+}
