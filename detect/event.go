@@ -30,6 +30,8 @@ type Event struct {
 	public        [firstList]Public
 	publicLists   [firstNumber - firstList][]Public
 	publicLabels  []PublicLabel
+	keyID         string // of the event's pseudonyms
+	redacted      bool
 }
 
 type label struct{ key, value string }
@@ -71,6 +73,7 @@ func (e *Event) Stamp(lateness time.Duration) {
 	if e.Claimed.IsZero() || e.Claimed.Before(e.Append.Add(-MaxPast)) || e.Claimed.After(e.Append.Add(MaxFuture)) {
 		e.Time, e.TimeFlagged = e.Append, true
 	}
+	e.Time = e.Time.Truncate(time.Millisecond) // what the store keeps is what windows see
 	e.Late = e.Append.Sub(e.Time) > lateness
 }
 

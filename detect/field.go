@@ -128,7 +128,7 @@ type FieldInfo struct {
 	Name    string // as rules and JSON paths write it: "net.ip"
 	Privacy Privacy
 	Enum    []string // the closed set of values, or nil
-	MaxLen  int      // bytes of one string; 0 means the default of 512
+	MaxLen  int      // characters of one string; 0 means the default of 512
 }
 
 var (
@@ -265,8 +265,8 @@ func (f Field) Kind() Kind {
 	return Text
 }
 
-// MaxLen is the greatest length of one string of the field in bytes.
-func (i *FieldInfo) maxLen() int {
+// Limit is the greatest length of one string of the field in characters.
+func (i *FieldInfo) Limit() int {
 	if i.MaxLen > 0 {
 		return i.MaxLen
 	}

@@ -1,0 +1,30 @@
+// Package ingest turns records of a topic into events, and people into pseudonyms.
+//
+// A Decoder scans a record once into a tape of values (scan.go) and hands the tape
+// to the first adapter that knows the format: picket.event/1 (native.go) or a
+// Python SecurityLogger line (securitylogger.go). A later format is one more file
+// and one more row in the table of adapters.
+//
+// The scanner is our own because the usual ones are too kind. Go's encoding/json
+// takes the last of two equal keys and folds their case, replaces lone surrogates
+// and invalid UTF-8, and has no limits; each of these lets an attacker show one
+// value to the rules and another to the server. Here size (256 KiB), depth (32),
+// keys (512), duplicate and case-variant keys, at every level and inside tool
+// arguments too, are refusals.
+//
+// A refusal is a *Reject: a low-cardinality class, and a message that names a
+// field and a byte offset but never a value, so that it may be logged, counted and
+// stored. DeadRecord gives the record for the topic of dead letters: the original
+// bytes, with the reason in headers. Nothing is dropped silently.
+//
+// Memory: a Decoder copies a record's value once, into one string; every text of
+// the event is a part of that string. So an event outlives the buffer it was read
+// into, and costs one allocation rather than thirty. Texts of records above 4 KiB
+// are copied one by one, so that a value which lives long (a group in a window)
+// cannot pin a quarter of a mebibyte.
+//
+// Keys (keys.go): pseudonyms are HMACs under keys that rotate; groups are hashed
+// under one key that does not, so that a rotation neither splits a window nor
+// changes an alert's id. The key of a pseudonym is chosen by the event's time:
+// a replay gives the same pseudonym. Destroying a key is erasure.
+package ingest
