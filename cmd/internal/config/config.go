@@ -1,0 +1,196 @@
+package config
+
+import (
+	"time"
+
+	"picket/detect/diag"
+)
+
+// Config is every option. Tags: doc is its line of documentation; enum, min,
+// max and format are checked by Load; unset says what an empty value means;
+// secret names the Secret that a *_file option fills.
+type Config struct {
+	Roles    []string      `yaml:"roles" enum:"store,detect,correlate,notify" doc:"What this process does. Split the roles over processes to scale or isolate them."`
+	Instance string        `yaml:"instance" unset:"host name and process id" doc:"Name of this process in logs, metrics and consumer groups."`
+	DataDir  string        `yaml:"data_dir" format:"path" unset:"picket below $XDG_DATA_HOME or ~/.local/share, else ./picket-data" doc:"Where the embedded servers and generated keys live."`
+	Lateness time.Duration `yaml:"lateness" min:"0s" max:"24h" doc:"An event that arrives later than this after it happened counts as late: it is stored and fires rules that need one event only."`
+
+	Log        Log        `yaml:"log" doc:"What Picket says about itself, on standard error."`
+	Admin      Admin      `yaml:"admin" doc:"Metrics, health and the preview page."`
+	Kafka      Kafka      `yaml:"kafka" doc:"Where events come from and signals, alerts and deliveries go through."`
+	ClickHouse ClickHouse `yaml:"clickhouse" doc:"Where every event is stored."`
+	Privacy    Privacy    `yaml:"privacy" doc:"How people are pseudonymised before anything is stored."`
+	Rules      Rules      `yaml:"rules" doc:"What is detected."`
+	Batch      Batch      `yaml:"batch" doc:"How much is read before it is written; whichever limit is reached first."`
+	Alerting   Alerting   `yaml:"alerting" doc:"Who is told."`
+
+	// Path is the file that was read, empty for the defaults alone.
+	Path string
+	// Warnings are not wrong enough to refuse.
+	Warnings diag.Problems
+}
+
+type Log struct {
+	Format string `yaml:"format" enum:"text,json" doc:"How lines are written."`
+	Level  string `yaml:"level" enum:"debug,info,warn,error" doc:"Least level that is written."`
+}
+
+type Admin struct {
+	Listen string `yaml:"listen" format:"listen" unset:"no admin server" doc:"Address of the admin server. It has no authentication: keep it on loopback or a private network."`
+}
+
+type Kafka struct {
+	Brokers           []string      `yaml:"brokers" format:"address" unset:"an embedded broker in this process" doc:"Brokers to ask for the cluster's layout, as host:port."`
+	ClientID          string        `yaml:"client_id" format:"required" doc:"Name that the brokers' logs and quotas know Picket by."`
+	GroupPrefix       string        `yaml:"group_prefix" format:"required" doc:"Start of every consumer group's name."`
+	DialTimeout       time.Duration `yaml:"dial_timeout" min:"100ms" max:"5m" doc:"How long to wait for a connection."`
+	ReplicationFactor int           `yaml:"replication_factor" min:"1" max:"15" doc:"Copies of each partition that 'picket topics create' asks for; use 3 on a cluster."`
+	TLS               TLS           `yaml:"tls" doc:"Encryption, and authentication by certificate."`
+	SASL              SASL          `yaml:"sasl" doc:"Authentication by name and password."`
+	Topics            Topics        `yaml:"topics" doc:"Names of the topics. Only events and dead hold raw values: give these two their own ACLs."`
+	Partitions        Partitions    `yaml:"partitions" doc:"Numbers of partitions. The number for signals is fixed once the topic exists."`
+	Retention         Retention     `yaml:"retention" doc:"How long topics keep records."`
+	Embedded          KafkaEmbedded `yaml:"embedded" doc:"The embedded broker, used while brokers is empty."`
+}
+
+type TLS struct {
+	Enabled    bool       `yaml:"enabled" doc:"Encrypt connections."`
+	CAFile     string     `yaml:"ca_file" format:"path" unset:"the system's authorities" doc:"PEM file of the authorities that may sign the server's certificate."`
+	CertFile   string     `yaml:"cert_file" format:"path" unset:"no client certificate" doc:"PEM file of the client certificate; needs key_file."`
+	KeyFile    string     `yaml:"key_file" format:"path" unset:"no client certificate" doc:"PEM file of the client certificate's private key; needs cert_file."`
+	ServerName string     `yaml:"server_name" unset:"the host that is dialled" doc:"Name that the server's certificate must carry."`
+	MinVersion TLSVersion `yaml:"min_version" doc:"Least TLS version, 1.2 or 1.3."`
+}
+
+type SASL struct {
+	Mechanism    string `yaml:"mechanism" enum:"none,plain,scram-sha-256,scram-sha-512" doc:"How to authenticate."`
+	Username     string `yaml:"username" doc:"Name to authenticate with."`
+	Password     Secret `yaml:"password" doc:"Password to authenticate with. Better: password_file or ${VARIABLE}."`
+	PasswordFile string `yaml:"password_file" format:"path" secret:"Password" doc:"File that holds the password."`
+}
+
+type Topics struct {
+	Events     string `yaml:"events" format:"topic" doc:"Raw events as servers and taps send them."`
+	Signals    string `yaml:"signals" format:"topic" doc:"What matched, without raw values."`
+	Alerts     string `yaml:"alerts" format:"topic" doc:"Alerts; one partition."`
+	Deliveries string `yaml:"deliveries" format:"topic" doc:"What was told where; one partition."`
+	Dead       string `yaml:"dead" format:"topic" doc:"Records that could not be read, as they came."`
+}
+
+type Partitions struct {
+	Events  int `yaml:"events" min:"1" max:"1000" doc:"Partitions of the events topic: the most processes that can share reading it."`
+	Signals int `yaml:"signals" min:"1" max:"1000" doc:"Partitions of the signals topic: the most processes that can share correlation."`
+}
+
+type Retention struct {
+	Raw     time.Duration `yaml:"raw" min:"1h" max:"30d" doc:"For events and dead, which hold raw values. It must outlast the longest outage of ClickHouse to survive."`
+	Signals time.Duration `yaml:"signals" min:"1h" max:"90d" doc:"For signals. It must outlast the longest window of a rule."`
+	Alerts  time.Duration `yaml:"alerts" min:"1h" max:"365d" doc:"For alerts and deliveries. It must outlast the longest outage of a destination."`
+}
+
+type KafkaEmbedded struct {
+	Listen string `yaml:"listen" format:"listen" doc:"Address of the embedded broker; port 0 picks a free one."`
+}
+
+type ClickHouse struct {
+	URL           string             `yaml:"url" format:"url:http,https,clickhouse" unset:"an embedded engine in this process" doc:"Server, such as https://clickhouse:8443 (HTTP) or clickhouse://clickhouse:9000 (native protocol)."`
+	User          string             `yaml:"user" doc:"Name to authenticate with."`
+	Password      Secret             `yaml:"password" doc:"Password to authenticate with. Better: password_file or ${VARIABLE}."`
+	PasswordFile  string             `yaml:"password_file" format:"path" secret:"Password" doc:"File that holds the password."`
+	Database      string             `yaml:"database" format:"identifier" doc:"Database of Picket's tables."`
+	Compression   string             `yaml:"compression" enum:"none,lz4,zstd" doc:"Compression of what is inserted."`
+	InsertTimeout time.Duration      `yaml:"insert_timeout" min:"1s" max:"10m" doc:"How long one insert may take before it is tried again."`
+	TLS           TLS                `yaml:"tls" doc:"Encryption, and authentication by certificate. An https URL turns it on."`
+	Embedded      ClickHouseEmbedded `yaml:"embedded" doc:"The embedded engine, used while url is empty."`
+}
+
+type ClickHouseEmbedded struct {
+	Listen  string `yaml:"listen" format:"listen" doc:"Address of the embedded engine's HTTP interface; port 0 picks a free one."`
+	Readers int    `yaml:"readers" min:"1" max:"64" doc:"Queries that may run at once beside the writer."`
+}
+
+type Privacy struct {
+	KeysFile   string   `yaml:"keys_file" format:"path" unset:"keys.yaml in data_dir" doc:"Keys of the pseudonyms, made by 'picket keys new'. Without keys Picket refuses to start."`
+	KeepLabels []string `yaml:"keep_labels" doc:"Labels whose values are no personal data and are stored as they are."`
+}
+
+type Rules struct {
+	Builtin  bool     `yaml:"builtin" doc:"Load the pack that comes with Picket."`
+	Dirs     []string `yaml:"dirs" format:"dir" unset:"the built-in pack only" doc:"Folders of rule files, loaded beside the built-in pack."`
+	ListsDir string   `yaml:"lists_dir" format:"dir" unset:"no lists" doc:"Folder of the lists that rules name."`
+	Disabled []string `yaml:"disabled" doc:"Ids of rules that must not run, such as IN-05."`
+}
+
+type Batch struct {
+	MaxRows  int           `yaml:"max_rows" min:"1" max:"1000000" doc:"Events in a batch."`
+	MaxBytes Size          `yaml:"max_bytes" min:"64KiB" max:"1GiB" doc:"Bytes in a batch."`
+	MaxWait  time.Duration `yaml:"max_wait" min:"1ms" max:"1m" doc:"How long a batch waits to fill up."`
+}
+
+type Alerting struct {
+	MinSeverity string    `yaml:"min_severity" enum:"info,low,medium,high,critical" doc:"Least severity that is told; alerts below it are stored only."`
+	Preview     string    `yaml:"preview" enum:"auto,always,never" doc:"Page on the admin server that shows messages as Slack would; auto shows it while no destination is set."`
+	Slack       Slack     `yaml:"slack" doc:"One thread an incident with a bot token; a webhook can only post."`
+	PagerDuty   PagerDuty `yaml:"pagerduty" doc:"Events API v2."`
+}
+
+type Slack struct {
+	BotToken       Secret `yaml:"bot_token" unset:"no Slack, unless there is a webhook" doc:"Bot token, xoxb-..., with the scope chat:write. Better: bot_token_file or ${VARIABLE}."`
+	BotTokenFile   string `yaml:"bot_token_file" format:"path" secret:"BotToken" doc:"File that holds the bot token."`
+	Channel        string `yaml:"channel" doc:"Channel id (C0123456789) or name in quotes (\"#security\") that the bot posts to."`
+	WebhookURL     Secret `yaml:"webhook_url" doc:"Incoming webhook, instead of a bot token. It is a secret too."`
+	WebhookURLFile string `yaml:"webhook_url_file" format:"path" secret:"WebhookURL" doc:"File that holds the webhook's URL."`
+	APIURL         string `yaml:"api_url" format:"url:http,https" doc:"Slack's API; change it for a proxy or a test."`
+}
+
+type PagerDuty struct {
+	RoutingKey     Secret `yaml:"routing_key" unset:"no PagerDuty" doc:"Integration key of an Events API v2 integration. Better: routing_key_file or ${VARIABLE}."`
+	RoutingKeyFile string `yaml:"routing_key_file" format:"path" secret:"RoutingKey" doc:"File that holds the integration key."`
+	Region         string `yaml:"region" enum:"us,eu" doc:"Region of the PagerDuty account."`
+	URL            string `yaml:"url" format:"url:http,https" unset:"the region's" doc:"Events API; change it for a proxy or a test."`
+}
+
+// Default is the configuration of an empty file, before Load fills in what
+// depends on the machine.
+func Default() *Config {
+	tls := TLS{MinVersion: TLS13}
+	return &Config{
+		Roles:    []string{"store", "detect", "correlate", "notify"},
+		Lateness: 15 * time.Minute,
+		Log:      Log{Format: "text", Level: "info"},
+		Admin:    Admin{Listen: "127.0.0.1:9750"},
+		Kafka: Kafka{
+			ClientID:    "picket",
+			GroupPrefix: "picket",
+			DialTimeout: 10 * time.Second,
+			TLS:         tls,
+			SASL:        SASL{Mechanism: "none"},
+			Topics: Topics{
+				Events: "mcp.events", Signals: "picket.signals", Alerts: "picket.alerts",
+				Deliveries: "picket.deliveries", Dead: "picket.dead",
+			},
+			Partitions:        Partitions{Events: 6, Signals: 6},
+			Retention:         Retention{Raw: 3 * day, Signals: 7 * day, Alerts: 30 * day},
+			ReplicationFactor: 1,
+			Embedded:          KafkaEmbedded{Listen: "127.0.0.1:0"},
+		},
+		ClickHouse: ClickHouse{
+			User:          "default",
+			Database:      "picket",
+			TLS:           tls,
+			Compression:   "lz4",
+			InsertTimeout: 30 * time.Second,
+			Embedded:      ClickHouseEmbedded{Listen: "127.0.0.1:0", Readers: 4},
+		},
+		Rules: Rules{Builtin: true},
+		Batch: Batch{MaxRows: 50_000, MaxBytes: 32 << 20, MaxWait: 500 * time.Millisecond},
+		Alerting: Alerting{
+			MinSeverity: "low",
+			Slack:       Slack{APIURL: "https://slack.com/api/"},
+			PagerDuty:   PagerDuty{Region: "us"},
+			Preview:     "auto",
+		},
+	}
+}
+
+const day = 24 * time.Hour

@@ -1,0 +1,195 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"picket/detect/diag"
+)
+
+// Load reads the file at path over the defaults; path "" means the defaults
+// alone. env looks variables up, such as os.LookupEnv. With problems there is
+// no Config.
+func Load(path string, env func(string) (string, bool)) (*Config, diag.Problems) {
+	c := Default()
+	if path == "" {
+		c.complete(env)
+		return c, nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, diag.Problems{unreadable(path, err)}
+	}
+	c.Path = path
+	src := diag.Source{File: path, Data: data}
+	docs, problems := diag.Parse(src)
+	for i, p := range problems {
+		// In {a: ${B}} the first } ends the variable and the mapping.
+		if strings.Contains(p.Msg, "invalid YAML") && strings.Contains(p.Snippet, ": ${") && p.Hint == "" {
+			problems[i].Hint = `inside {...} or [...] quote a variable: "${NAME}"`
+		}
+	}
+	l := &loader{cfg: c, ctx: diag.NewCtx(src), warn: diag.NewCtx(src), dir: filepath.Dir(path), broken: map[place]bool{}}
+	// Where the YAML itself is wrong, its values would only give follow-up problems.
+	if len(problems) == 0 && len(docs) > 0 {
+		l.root = docs[0]
+		if len(docs) > 1 {
+			l.ctx.Report(docs[1], "a second YAML document in the file", "keep one; remove the line ---")
+		}
+		l.expand(l.root, reflect.TypeFor[Config](), env)
+		l.decode()
+		l.resolvePaths()
+		l.readSecrets()
+		l.check()
+	}
+	problems = append(problems, l.ctx.Problems()...)
+	problems.Sort()
+	l.mask(problems)
+	c.Warnings = l.warn.Problems()
+	l.mask(c.Warnings)
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	c.complete(env)
+	return c, nil
+}
+
+func unreadable(path string, err error) diag.Problem {
+	p := diag.Problem{File: path, Msg: "read config: " + reason(err)}
+	if errors.Is(err, fs.ErrNotExist) {
+		p.Hint = "'picket check config --print-default' prints a file to start from"
+	}
+	return p
+}
+
+// reason is err without the path, which the problem shows already.
+func reason(err error) string {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err.Error()
+	}
+	return err.Error()
+}
+
+// loader is one Load at work.
+type loader struct {
+	cfg  *Config
+	root *yaml.Node
+	ctx  *diag.Ctx // problems
+	warn *diag.Ctx
+	dir  string // that relative paths start from
+
+	broken map[place]bool // has a problem: no need to look for what follows from it
+}
+
+type place struct{ line, column int }
+
+func placeOf(n *yaml.Node) place { return place{n.Line, n.Column} }
+
+// commented is a value that YAML takes for a comment, such as a Slack channel.
+var commented = regexp.MustCompile(`:\s+(#[^\s#]+)\s*$`)
+
+// decode fills cfg. What an unset variable left empty is reported already.
+func (l *loader) decode() {
+	for _, p := range diag.Decode(l.ctx.Source(), l.root, l.cfg) {
+		at := place{p.Line, p.Column}
+		if !l.broken[at] {
+			if m := commented.FindStringSubmatch(p.Snippet); m != nil && strings.HasSuffix(p.Msg, "found nothing") {
+				p.Hint = fmt.Sprintf("# starts a comment: write %q", m[1])
+			}
+			l.ctx.Add(p)
+			l.broken[at] = true
+		}
+	}
+}
+
+// at is the node to blame for path: the option, or the nearest section that is written.
+func (l *loader) at(path string) *yaml.Node {
+	for p := path; ; {
+		if n := locate(l.root, p); n != nil {
+			return n
+		}
+		i := strings.LastIndexByte(p, '.')
+		if i < 0 {
+			return l.root
+		}
+		p = p[:i]
+	}
+}
+
+// given reports whether the file sets path.
+func (l *loader) given(path string) bool { return locate(l.root, path) != nil }
+
+func (l *loader) problem(path, hint, format string, args ...any) {
+	n := l.at(path)
+	l.ctx.Report(n, fmt.Sprintf(format, args...), hint)
+	l.broken[placeOf(n)] = true
+}
+
+// wrong reports whether the value at path has a problem already.
+func (l *loader) wrong(path string) bool {
+	n := locate(l.root, path)
+	return n != nil && l.broken[placeOf(n)]
+}
+
+func (l *loader) warning(path, hint, format string, args ...any) {
+	l.warn.Report(l.at(path), fmt.Sprintf(format, args...), hint)
+}
+
+// resolvePaths makes paths of the file absolute or relative to the working directory.
+func (l *loader) resolvePaths() {
+	for _, f := range l.cfg.fields() {
+		switch f.tag.Get("format") {
+		case "path", "dir":
+		default:
+			continue
+		}
+		if f.value.Kind() == reflect.String {
+			f.value.SetString(l.abs(f.value.String()))
+			continue
+		}
+		for i := range f.value.Len() {
+			f.value.Index(i).SetString(l.abs(f.value.Index(i).String()))
+		}
+	}
+}
+
+func (l *loader) abs(p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(l.dir, p)
+}
+
+// complete fills in what depends on the machine.
+func (c *Config) complete(env func(string) (string, bool)) {
+	if c.Instance == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			host = "localhost"
+		}
+		c.Instance = host + ":" + strconv.Itoa(os.Getpid())
+	}
+	if c.DataDir == "" {
+		c.DataDir = "picket-data"
+		if home, ok := env("HOME"); ok && filepath.IsAbs(home) {
+			c.DataDir = filepath.Join(home, ".local", "share", "picket")
+		}
+		// The standard says to ignore a relative XDG path.
+		if data, ok := env("XDG_DATA_HOME"); ok && filepath.IsAbs(data) {
+			c.DataDir = filepath.Join(data, "picket")
+		}
+	}
+	if c.Privacy.KeysFile == "" {
+		c.Privacy.KeysFile = filepath.Join(c.DataDir, "keys.yaml")
+	}
+}

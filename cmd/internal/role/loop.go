@@ -1,0 +1,196 @@
+package role
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"picket/ingest/kafka"
+)
+
+// Consumer is what a loop reads from: *kafka.Consumer, or a twin in tests. One
+// goroutine owns it. Poll declares a batch before it returns it, and returns an
+// empty one when nothing came for a while; Commit says that everything in the
+// batch is durable, and returns kafka.ErrFenced when the batch has a new owner.
+type Consumer interface {
+	Poll(ctx context.Context) (kafka.Batch, error)
+	Commit(ctx context.Context, b kafka.Batch) error
+	Close(ctx context.Context) error
+}
+
+// Producer writes records: *kafka.Producer, or a twin in tests. Produce returns
+// when all are durable; after an error some may be, so names must be repeatable.
+type Producer interface {
+	Produce(ctx context.Context, records []kafka.Record) error
+}
+
+// Loop is what the roles share.
+type Loop struct {
+	Name    string // names the loop in logs and health: "store", "notify slack"
+	Role    string // names the role in metrics
+	Log     *slog.Logger
+	Health  *Health
+	Metrics *Metrics
+	Backoff Backoff
+	Lag     func() map[int32]int64 // may be nil
+}
+
+// Backoff doubles from First to Most, with a fifth of jitter.
+type Backoff struct{ First, Most time.Duration }
+
+func (b Backoff) delay(attempt int) time.Duration {
+	first, most := b.First, b.Most
+	if first == 0 {
+		first = 200 * time.Millisecond
+	}
+	if most == 0 {
+		most = 15 * time.Second
+	}
+	d := most
+	if attempt < 30 {
+		d = min(most, first<<attempt)
+	}
+	return d - time.Duration(rand.Int64N(int64(d)/5+1))
+}
+
+// run polls, works and commits until the context ends. Work gets a context that
+// outlives a stop by grace, so that what is in hand is finished and recorded.
+func (l *Loop) run(ctx context.Context, c Consumer, work func(context.Context, kafka.Batch) error, idle func(context.Context) error) error {
+	defer l.close(c)
+	inHand, stop := graceful(ctx, grace)
+	defer stop()
+	var polls int
+	for {
+		l.Health.Tick(l.Name)
+		b, err := c.Poll(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, kafka.ErrInstanceTaken):
+			return fmt.Errorf("%s: %w", l.Name, err)
+		case err != nil:
+			if !l.park(ctx, polls, fmt.Errorf("read: %w", err)) {
+				return nil
+			}
+			polls++
+			continue
+		}
+		l.recovered(polls)
+		polls = 0
+		if !b.Empty() {
+			if done := l.batch(ctx, inHand, c, b, work); !done {
+				return nil
+			}
+		} else if idle != nil {
+			if done := l.retry(ctx, func() error { return idle(inHand) }); !done {
+				return nil
+			}
+		}
+		l.lag()
+	}
+}
+
+// grace is how long work in hand may go on after a stop was asked for.
+const grace = 3 * time.Second
+
+// graceful is a context that ends some time after its parent.
+func graceful(ctx context.Context, after time.Duration) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(after, cancel) })
+	return out, func() { stop(); cancel() }
+}
+
+// batch does one declared batch, for as long as it takes.
+func (l *Loop) batch(ctx, inHand context.Context, c Consumer, b kafka.Batch, work func(context.Context, kafka.Batch) error) (done bool) {
+	start := time.Now()
+	result := "done"
+	for i := range b.Ranges {
+		r := &b.Ranges[i]
+		if r.Redo {
+			result = "redone"
+		}
+		if r.Lost > 0 {
+			l.Metrics.Lost.WithLabelValues(l.Role).Add(float64(r.Lost))
+			l.Log.Error("records are gone from the topic unread: retention is shorter than the outage was",
+				"role", l.Name, "topic", r.Topic, "partition", r.Partition, "lost", r.Lost, "next", r.Begin)
+		}
+	}
+	if done := l.retry(ctx, func() error { return work(inHand, b) }); !done {
+		return false
+	}
+	switch err := c.Commit(inHand, b); {
+	case errors.Is(err, kafka.ErrFenced):
+		result = "fenced"
+		l.Log.Info("batch has a new owner", "role", l.Name)
+	case err != nil:
+		// The declaration stands: this owner or the next one does the batch again, to no effect.
+		l.Log.Warn("commit failed", "role", l.Name, "err", err)
+	}
+	l.Metrics.Batches.WithLabelValues(l.Role, result).Inc()
+	l.Metrics.Records.WithLabelValues(l.Role).Add(float64(b.Len()))
+	l.Metrics.Seconds.WithLabelValues(l.Role).Observe(time.Since(start).Seconds())
+	return true
+}
+
+// retry works until it succeeds or the context ends.
+func (l *Loop) retry(ctx context.Context, work func() error) (done bool) {
+	for attempt := 0; ; attempt++ {
+		err := work()
+		if err == nil {
+			l.recovered(attempt)
+			return true
+		}
+		l.Metrics.Batches.WithLabelValues(l.Role, "failed").Inc()
+		if !l.park(ctx, attempt, err) {
+			return false
+		}
+	}
+}
+
+// park shows the trouble and waits; false when the context ended.
+func (l *Loop) park(ctx context.Context, attempt int, err error) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	wait := l.Backoff.delay(attempt)
+	l.Metrics.Parked.WithLabelValues(l.Role).Set(1)
+	l.Health.NotReady(l.Name, err.Error())
+	l.Log.Warn("parked: will try again, nothing is skipped", "role", l.Name, "attempt", attempt+1, "wait", wait.Round(time.Millisecond), "err", err)
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+func (l *Loop) recovered(attempts int) {
+	l.Metrics.Parked.WithLabelValues(l.Role).Set(0)
+	l.Health.Ready(l.Name)
+	if attempts > 0 {
+		l.Log.Info("goes on", "role", l.Name, "after_attempts", attempts)
+	}
+}
+
+func (l *Loop) lag() {
+	if l.Lag == nil {
+		return
+	}
+	for p, n := range l.Lag() {
+		l.Metrics.Lag.WithLabelValues(l.Role, strconv.Itoa(int(p))).Set(float64(n))
+	}
+}
+
+func (l *Loop) close(c Consumer) {
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	if err := c.Close(ctx); err != nil {
+		l.Log.Warn("leave the consumer group", "role", l.Name, "err", err)
+	}
+}

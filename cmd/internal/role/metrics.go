@@ -1,0 +1,89 @@
+package role
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics are what every loop counts. Label values exist from zero where their
+// set is known.
+type Metrics struct {
+	Records   *prometheus.CounterVec // role
+	Batches   *prometheus.CounterVec // role, result: done, redone, failed, fenced
+	Seconds   *prometheus.HistogramVec
+	Lag       *prometheus.GaugeVec   // role, partition
+	Parked    *prometheus.GaugeVec   // role: 1 while it retries
+	Lost      *prometheus.CounterVec // role: offsets that expired unread
+	Stored    prometheus.Counter
+	Dead      *prometheus.CounterVec // class
+	Matches   *prometheus.CounterVec // rule
+	Alerts    *prometheus.CounterVec // rule, severity
+	Left      *prometheus.CounterVec // reason: what correlate or detect left out
+	Groups    prometheus.Gauge
+	Latency   prometheus.Histogram   // broker append to alert written
+	Told      *prometheus.CounterVec // destination, outcome
+	TellTime  *prometheus.HistogramVec
+	Watermark prometheus.Gauge
+	Rules     prometheus.Gauge
+}
+
+// Names of the loops.
+const (
+	Store     = "store"
+	Detect    = "detect"
+	Correlate = "correlate"
+	Notify    = "notify"
+)
+
+// NewMetrics makes the metrics and registers them.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "picket", Name: name, Help: help}, labels)
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "picket", Name: name, Help: help}, labels)
+	}
+	m := &Metrics{
+		Records: counter("records_total", "Records that a role has finished with.", "role"),
+		Batches: counter("batches_total", "Batches by result: done, redone (declared by an earlier owner), failed (tried again), fenced (left to the new owner).", "role", "result"),
+		Seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "picket", Name: "batch_seconds", Help: "Time from a batch's poll to its commit.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 4, 9),
+		}, []string{"role"}),
+		Lag:    gauge("lag_records", "Records of a partition that a role has not read yet.", "role", "partition"),
+		Parked: gauge("parked", "1 while a role cannot finish its batch and retries.", "role"),
+		Lost:   counter("lost_offsets_total", "Offsets that were gone from the topic before a role read them.", "role"),
+		Stored: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "picket", Name: "events_stored_total", Help: "Events that ClickHouse has taken, repeats included."}),
+		Dead:   counter("dead_letters_total", "Records that could not be read, by reason.", "class"),
+		Matches: counter("rule_matches_total",
+			"Events that a rule's match selected.", "rule"),
+		Alerts: counter("alerts_total", "Alerts at their first completion.", "rule", "severity"),
+		Left: counter("left_out_total", "What detection left out: late, ungrouped, expired, overflow, unknown_rule, duplicate.",
+			"reason"),
+		Groups: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "picket", Name: "window_groups", Help: "Groups that windows hold."}),
+		Latency: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "picket", Name: "alert_latency_seconds", Help: "Time from the completing event's append to the alert record.",
+			Buckets: prometheus.ExponentialBuckets(0.005, 2, 14),
+		}),
+		Told: counter("deliveries_total", "Messages by destination and outcome.", "destination", "outcome"),
+		TellTime: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "picket", Name: "delivery_seconds", Help: "Time of one attempt to tell a destination.",
+			Buckets: prometheus.ExponentialBuckets(0.01, 2, 12),
+		}, []string{"destination"}),
+		Watermark: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "picket", Name: "watermark_seconds", Help: "Unix time up to which windows have settled."}),
+		Rules:     prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "picket", Name: "rules", Help: "Rules in force."}),
+	}
+	for _, r := range []string{Store, Detect, Correlate, Notify} {
+		m.Records.WithLabelValues(r)
+		m.Parked.WithLabelValues(r)
+		m.Lost.WithLabelValues(r)
+		for _, result := range []string{"done", "redone", "failed", "fenced"} {
+			m.Batches.WithLabelValues(r, result)
+		}
+	}
+	for _, reason := range []string{"late", "ungrouped", "expired", "overflow", "unknown_rule", "duplicate"} {
+		m.Left.WithLabelValues(reason)
+	}
+	reg.MustRegister(m.Records, m.Batches, m.Seconds, m.Lag, m.Parked, m.Lost, m.Stored, m.Dead, m.Matches, m.Alerts,
+		m.Left, m.Groups, m.Latency, m.Told, m.TellTime, m.Watermark, m.Rules)
+	return m
+}
