@@ -31,6 +31,6 @@
 // # One engine
 //
 // A process can run one engine, on one data path, and a path belongs to one process:
-// Open says so, and who holds it. On connecting, libchdb replaces signal handlers that
-// Go needs; they are put back (see keepSignals).
+// Open says so, and who holds it. libchdb's signal handlers, which would replace those
+// that the Go runtime lives by, are turned off before the first connection.
 package embedded

@@ -113,9 +113,9 @@ func openLibrary(path string) (*library, error) {
 // signalAction is an opaque struct sigaction, large enough for every platform.
 type signalAction [256]byte
 
-// keepSignals runs call and then puts back every signal disposition it changed.
-// chdb_set_signal_handlers_enabled(0) and chdb_connect reset handlers that are not
-// theirs (SIGSEGV, SIGBUS, SIGFPE ...) to the default.
+// keepSignals runs call and then puts back every signal disposition it changed. The
+// pinned libchdb changes none once its own handlers are off; before 26.7.3 turning them
+// off, and every connect, reset SIGSEGV, SIGBUS, SIGFPE ... to the default.
 func (l *library) keepSignals(call func()) {
 	const last = 31 // the real-time signals above are nobody's here
 	var saved, now [last + 1]signalAction

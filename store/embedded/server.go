@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 )
@@ -86,11 +87,9 @@ func Open(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, engine: e, slots: make(chan struct{}, o.MaxRequests), bodies: make(chan struct{}, 8)}
-	// Scripts of web pages can reach loopback ports; they must not reach the data.
-	guard := http.NewCrossOriginProtection()
+	s := newFront(o, e)
 	s.http = &http.Server{
-		Handler:           guard.Handler(s.onlyOwnNames(s)),
+		Handler:           s.guarded(),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       5 * time.Minute,
 		MaxHeaderBytes:    1 << 20, // a query may be in the URL
@@ -99,6 +98,25 @@ func Open(o Options) (*Server, error) {
 	o.Logger.Info("embedded ClickHouse started", "version", e.version, "path", e.path, "took", time.Since(start).Round(time.Millisecond))
 	return s, nil
 }
+
+func newFront(o Options, e *engine) *Server {
+	return &Server{o: o, engine: e, slots: make(chan struct{}, o.MaxRequests), bodies: make(chan struct{}, 8)}
+}
+
+func (s *Server) guarded() http.Handler {
+	// Scripts of web pages can reach loopback ports; they must not reach the data.
+	return http.NewCrossOriginProtection().Handler(s.onlyOwnNames(s))
+}
+
+// Handler is the HTTP interface of the same engine under other conditions: the user,
+// password and request limits of o. It must not be used after Close.
+func (s *Server) Handler(o Options) http.Handler {
+	o.setDefaults()
+	return newFront(o, s.engine).guarded()
+}
+
+// Path is the data directory, absolute.
+func (s *Server) Path() string { return s.engine.path }
 
 // Version is the ClickHouse version of the engine.
 func (s *Server) Version() string { return s.engine.version }
@@ -153,7 +171,8 @@ func (s *Server) onlyOwnNames(next http.Handler) http.Handler {
 		if h, _, err := net.SplitHostPort(host); err == nil {
 			host = h
 		}
-		if _, err := netip.ParseAddr(host); !s.o.AllowRemote && host != "localhost" && host != "" && err != nil && host != "["+"::1"+"]" {
+		host = strings.Trim(host, "[]")
+		if _, err := netip.ParseAddr(host); !s.o.AllowRemote && host != "localhost" && host != "" && err != nil {
 			http.Error(w, "this ClickHouse answers only to localhost and IP addresses", http.StatusMisdirectedRequest)
 			return
 		}

@@ -8,9 +8,11 @@ package embeddedtest
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -45,6 +47,24 @@ func Start(t testing.TB) (dsn string) {
 		t.Fatalf("create a database: %s", res.Status)
 	}
 	return s.URL() + "?" + url.Values{"database": {db}}.Encode()
+}
+
+// StartSecured is Start with a user and password to log in with, and with TLS if config
+// is not nil: for tests of what a client does when they are wrong. The DSN has neither.
+func StartSecured(t testing.TB, user, password string, config *tls.Config) (dsn string) {
+	t.Helper()
+	u, err := url.Parse(Start(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	front := httptest.NewUnstartedServer(Server(t).Handler(embedded.Options{User: user, Password: password}))
+	if front.TLS = config; config != nil {
+		front.StartTLS()
+	} else {
+		front.Start()
+	}
+	t.Cleanup(front.Close)
+	return front.URL + "?" + u.RawQuery
 }
 
 // Server is the engine behind Start.
