@@ -1,0 +1,159 @@
+package kafka
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/segmentio/kafka-go/sasl"
+	"github.com/segmentio/kafka-go/sasl/plain"
+	"github.com/segmentio/kafka-go/sasl/scram"
+)
+
+// Secret is a string that no formatter, encoder or logger prints.
+type Secret string
+
+const redacted = "<redacted>"
+
+// String returns a placeholder, never the secret.
+func (Secret) String() string { return redacted }
+
+// GoString covers %#v.
+func (Secret) GoString() string { return redacted }
+
+// MarshalText covers JSON and YAML.
+func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// LogValue covers slog.
+func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// Config says how to reach a cluster.
+type Config struct {
+	Brokers     []string // host:port of some brokers; the others are found through them
+	ClientID    string   // shown in the broker's logs and quotas; "picket" by default
+	TLS         *TLSConfig
+	SASL        *SASLConfig
+	DialTimeout time.Duration // for TCP, TLS and SASL together; 5 s by default
+}
+
+// TLSConfig turns on TLS. There is no way to skip verification.
+type TLSConfig struct {
+	Enabled    bool
+	CAFile     string // PEM; the system's roots if empty
+	CertFile   string // PEM, the client's certificate, if the broker asks for one
+	KeyFile    string
+	ServerName string // if the certificate names another host than the address does
+	MinVersion string // "1.3" (default) or "1.2"
+}
+
+// SASLConfig says who we are.
+type SASLConfig struct {
+	Mechanism string // PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512
+	Username  string
+	Password  Secret
+}
+
+func (c Config) clientID() string {
+	if c.ClientID == "" {
+		return "picket"
+	}
+	return c.ClientID
+}
+
+func (c Config) dialTimeout() time.Duration {
+	if c.DialTimeout <= 0 {
+		return 5 * time.Second
+	}
+	return c.DialTimeout
+}
+
+// Validate checks everything that needs no network, and reports all problems at once.
+func (c Config) Validate() error {
+	var errs []error
+	if len(c.Brokers) == 0 {
+		errs = append(errs, errors.New("kafka brokers: none given; name at least one as host:port"))
+	}
+	for _, b := range c.Brokers {
+		if _, port, err := net.SplitHostPort(b); err != nil || port == "" {
+			errs = append(errs, fmt.Errorf("kafka broker %q: want host:port, such as kafka-1.example.com:9092", b))
+		}
+	}
+	if _, err := c.tls(); err != nil {
+		errs = append(errs, err)
+	}
+	if _, err := c.sasl(); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) tls() (*tls.Config, error) {
+	t := c.TLS
+	if t == nil || !t.Enabled {
+		return nil, nil
+	}
+	out := &tls.Config{ServerName: t.ServerName}
+	switch t.MinVersion {
+	case "", "1.3":
+		out.MinVersion = tls.VersionTLS13
+	case "1.2":
+		out.MinVersion = tls.VersionTLS12
+	default:
+		return nil, fmt.Errorf("kafka tls min_version %q: want 1.3 or 1.2", t.MinVersion)
+	}
+	if t.CAFile != "" {
+		pem, err := os.ReadFile(t.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("read kafka tls ca_file: %w", err)
+		}
+		out.RootCAs = x509.NewCertPool()
+		if !out.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("kafka tls ca_file %s: no certificate in it; want PEM", t.CAFile)
+		}
+	}
+	if (t.CertFile == "") != (t.KeyFile == "") {
+		return nil, errors.New("kafka tls cert_file and key_file: give both, or neither")
+	}
+	if t.CertFile != "" {
+		cert, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("read kafka tls cert_file %s with key_file %s: %w", t.CertFile, t.KeyFile, err)
+		}
+		// Always offer it: the default is to hide it when the broker's list of accepted
+		// issuers does not name ours, which then looks as if none were configured.
+		out.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
+	}
+	return out, nil
+}
+
+func (c Config) sasl() (sasl.Mechanism, error) {
+	s := c.SASL
+	if s == nil || s.Mechanism == "" {
+		return nil, nil
+	}
+	if s.Username == "" || s.Password == "" {
+		return nil, fmt.Errorf("kafka sasl %s: username and password are both needed", s.Mechanism)
+	}
+	var m sasl.Mechanism
+	var err error
+	switch strings.ToUpper(s.Mechanism) {
+	case "PLAIN":
+		m = plain.Mechanism{Username: s.Username, Password: string(s.Password)}
+	case "SCRAM-SHA-256":
+		m, err = scram.Mechanism(scram.SHA256, s.Username, string(s.Password))
+	case "SCRAM-SHA-512":
+		m, err = scram.Mechanism(scram.SHA512, s.Username, string(s.Password))
+	default:
+		return nil, fmt.Errorf("kafka sasl mechanism %q: want PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512", s.Mechanism)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("kafka sasl %s for user %q: the user name or password has characters that SCRAM forbids", s.Mechanism, s.Username)
+	}
+	return m, nil
+}

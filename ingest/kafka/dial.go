@@ -1,0 +1,135 @@
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"time"
+
+	kgo "github.com/segmentio/kafka-go"
+)
+
+// rpcTimeout bounds one request to a broker, beyond what it is asked to wait.
+const rpcTimeout = 10 * time.Second
+
+// metadataTTL is how long a change of leader may go unnoticed.
+const metadataTTL = 2 * time.Second
+
+// dial opens TCP and, if configured, TLS. Doing TLS here and not in kafka-go keeps the
+// broker's address in the error and the host name in the check.
+func (c Config) dial(conf *tls.Config) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, c.dialTimeout())
+		defer cancel()
+		conn, err := (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, &connectError{addr: addr, stage: stageTCP, err: err, cfg: c}
+		}
+		if conf == nil {
+			return conn, nil
+		}
+		conf := conf
+		if conf.ServerName == "" {
+			conf = conf.Clone()
+			conf.ServerName, _, _ = net.SplitHostPort(addr)
+		}
+		t := tls.Client(conn, conf)
+		if err := t.HandshakeContext(ctx); err != nil {
+			conn.Close()
+			return nil, &connectError{addr: addr, stage: stageTLS, err: err, cfg: c}
+		}
+		return t, nil
+	}
+}
+
+// connect makes a client and checks that the cluster answers it, so that a wrong address,
+// certificate or password is told at once and in words. The caller closes it with hangUp.
+func (c Config) connect(ctx context.Context) (*kgo.Client, error) {
+	client, err := c.client()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Check(ctx); err != nil {
+		return nil, err
+	}
+	return client, nil
+}
+
+func (c Config) client() (*kgo.Client, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	conf, err := c.tls()
+	if err != nil {
+		return nil, err
+	}
+	mechanism, err := c.sasl()
+	if err != nil {
+		return nil, err
+	}
+	return &kgo.Client{
+		Addr: kgo.TCP(c.Brokers...),
+		Transport: &kgo.Transport{
+			Dial:        c.dial(conf),
+			DialTimeout: c.dialTimeout(),
+			IdleTimeout: time.Minute,
+			MetadataTTL: metadataTTL,
+			ClientID:    c.clientID(),
+			SASL:        mechanism,
+		},
+	}, nil
+}
+
+func hangUp(client *kgo.Client) {
+	if t, ok := client.Transport.(*kgo.Transport); ok {
+		t.CloseIdleConnections()
+	}
+}
+
+// Check connects to the brokers in turn until one answers. If none does, the error says for
+// each what was tried, what went wrong, and what to look at.
+func (c Config) Check(ctx context.Context) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	conf, err := c.tls()
+	if err != nil {
+		return err
+	}
+	mechanism, err := c.sasl()
+	if err != nil {
+		return err
+	}
+	var errs unreachable
+	for _, addr := range c.Brokers {
+		d := &kgo.Dialer{ClientID: c.clientID(), Timeout: c.dialTimeout(), DialFunc: c.dial(conf), SASLMechanism: mechanism}
+		err := c.greet(ctx, d, addr)
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return errs
+}
+
+func (c Config) greet(ctx context.Context, d *kgo.Dialer, addr string) error {
+	conn, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return c.explainDial(ctx, addr, stageSASL, err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(c.dialTimeout())); err != nil {
+		return fmt.Errorf("connect to kafka at %s: %w", addr, err)
+	}
+	if _, err := conn.ApiVersions(); err != nil {
+		return c.explainDial(ctx, addr, stageHello, err)
+	}
+	if _, err := conn.Brokers(); err != nil {
+		return c.explainDial(ctx, addr, stageMetadata, err)
+	}
+	return nil
+}

@@ -1,0 +1,223 @@
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	kgo "github.com/segmentio/kafka-go"
+)
+
+type stage int
+
+const (
+	stageTCP      stage = iota // connecting
+	stageTLS                   // TLS handshake
+	stageSASL                  // authenticating
+	stageHello                 // first request, which needs no authentication
+	stageMetadata              // first request that does
+)
+
+// connectError is a broker that did not let us in: where, at which stage, and what to do.
+type connectError struct {
+	addr  string
+	stage stage
+	err   error
+	hint  string
+	cfg   Config
+}
+
+func (e *connectError) Unwrap() error { return e.err }
+
+func (e *connectError) Error() string {
+	hint := e.hint
+	if hint == "" {
+		hint = e.guess()
+	}
+	s := fmt.Sprintf("connect to kafka at %s: %v", e.addr, cause(e.err))
+	if hint != "" {
+		s += " (" + hint + ")"
+	}
+	return s
+}
+
+// cause drops the outer layers that repeat the address.
+func cause(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		return op.Err
+	}
+	return err
+}
+
+func (e *connectError) guess() string {
+	var (
+		unknown x509.UnknownAuthorityError
+		host    x509.HostnameError
+		invalid x509.CertificateInvalidError
+		record  tls.RecordHeaderError
+		dns     *net.DNSError
+		alert   tls.AlertError
+	)
+	msg := e.err.Error()
+	switch {
+	case errors.As(e.err, &dns):
+		return "the host name does not resolve; check kafka brokers"
+	case errors.Is(e.err, syscall.ECONNREFUSED):
+		return "nothing listens there; is the broker running, and is the port right?"
+	case e.stage == stageTCP && timeout(e.err):
+		return fmt.Sprintf("no answer in %s; check the address, and firewalls on the way", e.cfg.dialTimeout())
+	case errors.As(e.err, &unknown):
+		return "the broker's certificate was signed by an authority that is not trusted here; set kafka tls ca_file to the CA that signed it"
+	case errors.As(e.err, &host):
+		return "the broker's certificate is for another host; use a name it carries in kafka brokers, or set kafka tls server_name"
+	case errors.As(e.err, &invalid) && invalid.Reason == x509.Expired:
+		return fmt.Sprintf("the broker's certificate is not valid now: valid from %s to %s; renew it, or check this host's clock",
+			invalid.Cert.NotBefore.UTC().Format(time.DateTime), invalid.Cert.NotAfter.UTC().Format(time.DateTime))
+	case errors.As(e.err, &record):
+		return "the broker does not speak TLS on this port; use its TLS port, or turn kafka tls off"
+	case errors.As(e.err, &alert), strings.Contains(msg, "remote error: tls"):
+		return e.guessAlert(msg)
+	case strings.Contains(msg, "protocol version not supported"):
+		return "the broker does not offer TLS 1.3; set kafka tls min_version to \"1.2\" if that is acceptable"
+	case e.stage == stageTLS && (errors.Is(e.err, io.EOF) || timeout(e.err)):
+		return "the broker does not answer to TLS on this port; is it the plaintext port?"
+	}
+	return ""
+}
+
+func (e *connectError) guessAlert(msg string) string {
+	withCert := e.cfg.TLS != nil && e.cfg.TLS.CertFile != ""
+	switch {
+	case strings.Contains(msg, "certificate required"), strings.Contains(msg, "bad certificate") && !withCert, strings.Contains(msg, "handshake failure") && !withCert:
+		return "the broker asks for a client certificate; set kafka tls cert_file and key_file"
+	case strings.Contains(msg, "expired"):
+		return "the broker says that our client certificate has expired; renew kafka tls cert_file"
+	case strings.Contains(msg, "protocol version"):
+		return "the broker does not offer TLS 1.3; set kafka tls min_version to \"1.2\" if that is acceptable"
+	case withCert:
+		return "the broker refused our client certificate; is kafka tls cert_file signed by an authority that the broker trusts, and still valid?"
+	}
+	return ""
+}
+
+// explainDial turns what kafka-go reports into a connectError. Where the broker just hung
+// up, a second look finds out why.
+func (c Config) explainDial(ctx context.Context, addr string, at stage, err error) error {
+	var e *connectError
+	if errors.As(err, &e) {
+		return e
+	}
+	e = &connectError{addr: addr, stage: at, err: err, cfg: c}
+	hungUp := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	secure := c.TLS != nil && c.TLS.Enabled
+	switch {
+	case strings.Contains(err.Error(), "remote error: tls"):
+		// With TLS 1.3 a refused client certificate is only heard of after the handshake.
+	case c.SASL != nil && isSASL(err):
+		e.err = errors.New("the broker refused the user name or password")
+		e.hint = fmt.Sprintf("user %q with %s; is the user known to the broker for this mechanism?", c.SASL.Username, c.SASL.Mechanism)
+	case c.SASL != nil && errors.Is(err, kgo.UnsupportedSASLMechanism):
+		e.err = fmt.Errorf("the broker does not offer SASL %s on this port", c.SASL.Mechanism)
+		e.hint = "set kafka sasl mechanism to one that its listener enables"
+	case !secure && (hungUp || timeout(err)) && c.speaksTLS(ctx, addr):
+		e.err = errors.New("the broker expects TLS, and plaintext was used")
+		e.hint = "set kafka tls enabled, and ca_file if its CA is a private one"
+	case at == stageSASL && errors.Is(err, kgo.IllegalSASLState), at == stageSASL && hungUp:
+		e.hint = "the broker hung up during SASL; does this port ask for SASL, and for TLS?"
+	case at == stageMetadata && hungUp && c.SASL == nil:
+		e.err = errors.New("the broker hung up at the first request that needs authentication")
+		e.hint = "it probably asks for SASL; set kafka sasl mechanism, username and password"
+	case at == stageHello && hungUp && secure && c.TLS.CertFile == "":
+		e.hint = "the broker may ask for a client certificate; set kafka tls cert_file and key_file"
+	case hungUp:
+		e.err = fmt.Errorf("the broker hung up: %w", err)
+	}
+	return e
+}
+
+// isSASL finds the ways in which kafka-go and the SCRAM library say "wrong password".
+func isSASL(err error) bool {
+	return errors.Is(err, kgo.SASLAuthenticationFailed) || strings.Contains(err.Error(), "SASL authentication process has failed")
+}
+
+// speaksTLS reports whether anything like a TLS server answers.
+func (c Config) speaksTLS(ctx context.Context, addr string) bool {
+	ctx, cancel := context.WithTimeout(ctx, c.dialTimeout())
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	host, _, _ := net.SplitHostPort(addr)
+	err = tls.Client(conn, &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}).HandshakeContext(ctx)
+	var cert *tls.CertificateVerificationError
+	return err == nil || errors.As(err, &cert) || strings.Contains(err.Error(), "remote error: tls")
+}
+
+func timeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &t) && t.Timeout()
+}
+
+// unreachable lists why no broker would talk to us.
+type unreachable []error
+
+func (u unreachable) Unwrap() []error { return u }
+
+func (u unreachable) Error() string {
+	if len(u) == 1 {
+		return u[0].Error()
+	}
+	var s strings.Builder
+	fmt.Fprintf(&s, "no kafka broker can be used:")
+	for _, err := range u {
+		s.WriteString("\n  " + err.Error())
+	}
+	return s.String()
+}
+
+// explain adds to a broker's refusal what to do about it.
+func explain(err error, topic, group string) error {
+	hint := ""
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, kgo.TopicAuthorizationFailed):
+		hint = fmt.Sprintf("this user may not use topic %s; grant it, as with: kafka-acls.sh --bootstrap-server ... --add --allow-principal User:... --operation Read --operation Write --operation Describe --topic %s", topic, topic)
+	case errors.Is(err, kgo.GroupAuthorizationFailed):
+		hint = fmt.Sprintf("this user may not use consumer group %s; grant it, as with: kafka-acls.sh --bootstrap-server ... --add --allow-principal User:... --operation Read --group %s", group, group)
+	case errors.Is(err, kgo.ClusterAuthorizationFailed):
+		hint = "this user may not do that on the cluster; use one with Alter and Create on the cluster, or let an administrator run it"
+	case errors.Is(err, kgo.UnknownTopicOrPartition) && topic != "":
+		hint = fmt.Sprintf("topic %s does not exist, or this user may not see it; picket topics create makes it", topic)
+	case errors.Is(err, kgo.NotEnoughReplicas), errors.Is(err, kgo.NotEnoughReplicasAfterAppend):
+		hint = "fewer replicas are in sync than min.insync.replicas asks for; are all brokers up?"
+	default:
+		return err
+	}
+	return fmt.Errorf("%w (%s)", err, hint)
+}
+
+// Permanent reports whether an error will be the same at the next try: a refusal, and not
+// an outage.
+func Permanent(err error) bool {
+	for _, p := range []error{
+		ErrClosed, ErrInstanceTaken, kgo.TopicAuthorizationFailed, kgo.GroupAuthorizationFailed, kgo.ClusterAuthorizationFailed,
+		kgo.InvalidSessionTimeout, kgo.InconsistentGroupProtocol, kgo.SASLAuthenticationFailed, kgo.UnsupportedSASLMechanism,
+	} {
+		if errors.Is(err, p) {
+			return true
+		}
+	}
+	return false
+}

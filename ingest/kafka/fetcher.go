@@ -1,0 +1,193 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	kgo "github.com/segmentio/kafka-go"
+)
+
+// fetchWait is how long a broker holds a fetch that finds nothing.
+const fetchWait = 500 * time.Millisecond
+
+// chunk is a piece of one partition, [begin, next), on its way from a fetcher to Poll.
+type chunk struct {
+	begin, next int64
+	records     []Record
+	bad         []Unreadable
+	highWater   int64
+	bytes       int
+
+	lost  bool // nobody can read [begin, next) any more
+	reset bool // the log ends before where we were; reading goes on at next
+	err   error
+}
+
+// fetcher reads one partition ahead of Poll: one goroutine, at most two chunks in flight.
+type fetcher struct {
+	client    *kgo.Client
+	clientID  string
+	topic     string
+	partition int32
+	maxBytes  int32 // what one fetch asks for, and about what one chunk unpacks to
+	unpacker  unpacker
+	stats     *Stats
+	log       *slog.Logger
+
+	out  chan chunk
+	wake chan<- struct{} // tells Poll that some fetcher has something
+
+	end       atomic.Pointer[End] // the last time that the partition's end was seen
+	highWater atomic.Int64
+}
+
+// run reads from offset on until ctx ends.
+func (f *fetcher) run(ctx context.Context, offset int64) {
+	defer f.unpacker.close()
+	failing := time.Time{}
+	pause := 50 * time.Millisecond
+	maxBytes := f.maxBytes
+	for ctx.Err() == nil {
+		sent := time.Now()
+		got, err := fetch(ctx, f.client, &rawFetch{
+			topic: f.topic, partition: f.partition, offset: offset, wait: fetchWait, maxBytes: maxBytes, clientID: f.clientID,
+		})
+		if errors.Is(err, kgo.OffsetOutOfRange) {
+			var c chunk
+			if c, err = f.relocate(ctx, offset); err == nil {
+				if !f.send(ctx, c) {
+					return
+				}
+				offset = c.next
+				continue
+			}
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			if Permanent(err) && !f.send(ctx, chunk{err: fmt.Errorf("read %s/%d: %w", f.topic, f.partition, explain(err, f.topic, ""))}) {
+				return
+			}
+			if time.Since(failing) > 30*time.Second {
+				failing = time.Now()
+				f.log.Warn("kafka: fetch failed; trying again", "topic", f.topic, "partition", f.partition, "offset", offset, "error", err)
+			}
+			f.stats.FetchErrors.Add(1)
+			if !pauseFor(ctx, pause) {
+				return
+			}
+			pause = min(2*pause, 2*time.Second)
+			continue
+		}
+		pause, failing = 50*time.Millisecond, time.Time{}
+		f.highWater.Store(got.highWatermark)
+		if len(got.batches) == 0 && offset == got.highWatermark {
+			f.end.Store(&End{Offset: offset, At: sent})
+			continue
+		}
+		next, ok := f.deliver(ctx, offset, got)
+		if !ok {
+			return
+		}
+		if next == offset { // a batch larger than what was asked for, cut off; or nothing new yet
+			maxBytes = min(2*maxBytes, maxResponse/2)
+			if !pauseFor(ctx, 20*time.Millisecond) {
+				return
+			}
+			continue
+		}
+		offset, maxBytes = next, f.maxBytes
+	}
+}
+
+// deliver decodes a response and sends it on in chunks, so that a response that unpacks to
+// much more than its size is never in memory at once.
+func (f *fetcher) deliver(ctx context.Context, offset int64, got fetched) (next int64, ok bool) {
+	c := chunk{begin: offset, next: offset, highWater: got.highWatermark}
+	rest := got.batches
+	for {
+		var s storedBatch
+		var whole bool
+		if s, rest, whole = cutBatch(rest); !whole {
+			break
+		}
+		if s.end <= offset {
+			continue
+		}
+		switch {
+		case s.control():
+			f.stats.Control.Add(1)
+		default:
+			before := len(c.records)
+			if c.records == nil {
+				c.records = make([]Record, 0, min(max(int(s.count), 0), 4096))
+			}
+			records, n, err := s.decode(c.records, f.topic, f.partition, offset, &f.unpacker)
+			c.records, c.bytes = records, c.bytes+n
+			if err != nil {
+				f.stats.Unreadable.Add(1)
+				c.bad = append(c.bad, Unreadable{Begin: max(s.first, offset), End: s.end, Bytes: s.size, Append: s.time(0), Reason: err.Error()})
+				f.log.Error("kafka: a stored batch cannot be read; skipping it", "topic", f.topic, "partition", f.partition,
+					"first", s.first, "end", s.end, "bytes", s.size, "error", err)
+			}
+			f.stats.Records.Add(int64(len(c.records) - before))
+			f.stats.Bytes.Add(int64(s.size))
+		}
+		c.next = max(c.next, s.end)
+		if c.bytes >= int(f.maxBytes) {
+			if !f.send(ctx, c) {
+				return 0, false
+			}
+			offset = c.next
+			c = chunk{begin: offset, next: offset, highWater: got.highWatermark}
+		}
+	}
+	if c.next > c.begin {
+		return c.next, f.send(ctx, c)
+	}
+	return c.next, true
+}
+
+func (f *fetcher) send(ctx context.Context, c chunk) bool {
+	select {
+	case f.out <- c:
+	case <-ctx.Done():
+		return false
+	}
+	select {
+	case f.wake <- struct{}{}:
+	default: // Poll has a wake-up coming already
+	}
+	return true
+}
+
+// relocate finds where to go on when the log does not have offset (kafka-go's Reader skips
+// silently here).
+func (f *fetcher) relocate(ctx context.Context, offset int64) (chunk, error) {
+	all, err := listBounds(ctx, f.client, f.topic, []int32{f.partition})
+	if err != nil {
+		return chunk{}, err
+	}
+	b := all[f.partition]
+	c := chunk{begin: offset, next: b.first, highWater: b.last}
+	switch {
+	case offset < b.first:
+		c.lost = true
+		f.stats.Lost.Add(b.first - offset)
+		f.log.Error("kafka: records expired before they were read; going on at the earliest one", "topic", f.topic,
+			"partition", f.partition, "offset", offset, "earliest", b.first, "lost", b.first-offset)
+	case offset > b.last:
+		c.reset = true
+		f.stats.Resets.Add(1)
+		f.log.Error("kafka: the log ends before the committed offset (it was truncated, or the topic made anew); reading it from its start",
+			"topic", f.topic, "partition", f.partition, "offset", offset, "earliest", b.first, "end", b.last)
+	default: // the log has it by now
+		return chunk{}, kgo.OffsetOutOfRange
+	}
+	return c, nil
+}

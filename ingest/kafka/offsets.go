@@ -1,0 +1,179 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	kgo "github.com/segmentio/kafka-go"
+)
+
+// position is what one partition's commit record holds.
+type position struct {
+	offset int64
+	end    int64 // declared end, or -1
+	meta   string
+	none   bool // nothing is committed
+}
+
+// fetchOffsets reads the group's commits for the given partitions.
+func fetchOffsets(ctx context.Context, client *kgo.Client, group, topic string, parts []int32) (map[int32]position, error) {
+	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
+	defer cancel()
+	ids := make([]int, len(parts))
+	for i, p := range parts {
+		ids[i] = int(p)
+	}
+	res, err := client.OffsetFetch(ctx, &kgo.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{topic: ids}})
+	if err == nil {
+		err = res.Error
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the commits of group %s: %w", group, explain(err, topic, group))
+	}
+	out := make(map[int32]position, len(parts))
+	for _, p := range res.Topics[topic] {
+		if p.Error != nil {
+			return nil, fmt.Errorf("read the commit of group %s for %s/%d: %w", group, topic, p.Partition, explain(p.Error, topic, group))
+		}
+		pos := position{offset: p.CommittedOffset, none: p.CommittedOffset < 0}
+		pos.end, pos.meta = decodeMeta(p.Metadata)
+		if pos.end <= pos.offset {
+			pos.end = -1
+		}
+		out[int32(p.Partition)] = pos
+	}
+	for _, p := range parts {
+		if _, ok := out[p]; !ok {
+			return nil, fmt.Errorf("read the commit of group %s for %s/%d: the broker left it out", group, topic, p)
+		}
+	}
+	return out, nil
+}
+
+// commitOffsets is fenced: the broker refuses it for any but the current generation.
+func commitOffsets(ctx context.Context, client *kgo.Client, g *generation, group, instance, topic string, at map[int32]position) error {
+	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
+	defer cancel()
+	commits := make([]kgo.OffsetCommit, 0, len(at))
+	for p, pos := range at {
+		meta, err := encodeMeta(pos.end, pos.meta)
+		if err != nil {
+			return err
+		}
+		commits = append(commits, kgo.OffsetCommit{Partition: int(p), Offset: pos.offset, Metadata: meta})
+	}
+	res, err := client.OffsetCommit(ctx, &kgo.OffsetCommitRequest{
+		GroupID: group, GenerationID: int(g.id), MemberID: g.member, InstanceID: instance,
+		Topics: map[string][]kgo.OffsetCommit{topic: commits},
+	})
+	if err != nil {
+		return err
+	}
+	n := 0
+	for _, p := range res.Topics[topic] {
+		if p.Error != nil {
+			return p.Error
+		}
+		n++
+	}
+	if n != len(commits) {
+		return fmt.Errorf("the broker answered for %d of %d partitions", n, len(commits))
+	}
+	return nil
+}
+
+// bounds is the range of offsets that a partition's log has.
+type bounds struct{ first, last int64 }
+
+func listBounds(ctx context.Context, client *kgo.Client, topic string, parts []int32) (map[int32]bounds, error) {
+	out := make(map[int32]bounds, len(parts))
+	if len(parts) == 0 {
+		return out, nil
+	}
+	req := make([]kgo.OffsetRequest, 0, 2*len(parts))
+	for _, p := range parts {
+		req = append(req, kgo.FirstOffsetOf(int(p)), kgo.LastOffsetOf(int(p)))
+	}
+	res, err := listOffsets(ctx, client, topic, req)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range res {
+		out[int32(p.Partition)] = bounds{p.FirstOffset, p.LastOffset}
+	}
+	for _, p := range parts {
+		if _, ok := out[p]; !ok {
+			return nil, fmt.Errorf("list the offsets of %s/%d: the broker left it out", topic, p)
+		}
+	}
+	return out, nil
+}
+
+// listOffsets tries again while the broker is still electing a leader.
+func listOffsets(ctx context.Context, client *kgo.Client, topic string, req []kgo.OffsetRequest) ([]kgo.PartitionOffsets, error) {
+	var last error
+	for wait := range backoff(ctx, 5) {
+		_ = wait
+		rctx, cancel := context.WithTimeout(ctx, rpcTimeout)
+		res, err := client.ListOffsets(rctx, &kgo.ListOffsetsRequest{Topics: map[string][]kgo.OffsetRequest{topic: req}})
+		cancel()
+		if err == nil {
+			for _, p := range res.Topics[topic] {
+				if p.Error != nil {
+					err = p.Error
+				}
+			}
+			if err == nil {
+				return res.Topics[topic], nil
+			}
+		}
+		last = err
+		if !transient(err) {
+			break
+		}
+	}
+	return nil, fmt.Errorf("list the offsets of %s: %w", topic, explain(errors.Join(last, ctx.Err()), topic, ""))
+}
+
+// backoff yields up to n times (n <= 0: without end), with a growing pause before each but
+// the first, until ctx is done.
+func backoff(ctx context.Context, n int) func(yield func(int) bool) {
+	return func(yield func(int) bool) {
+		pause := 50 * time.Millisecond
+		for i := 0; n <= 0 || i < n; i++ {
+			if i > 0 && !pauseFor(ctx, pause) {
+				return
+			}
+			if i > 0 {
+				pause = min(2*pause, 2*time.Second)
+			}
+			if !yield(i) {
+				return
+			}
+		}
+	}
+}
+
+// pauseFor reports false if ctx ended first.
+func pauseFor(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// transient reports an error that passes by itself: an election, a lost connection. Refusals
+// are not.
+func transient(err error) bool {
+	var code kgo.Error
+	if errors.As(err, &code) {
+		return code.Temporary() || code.Timeout() || code == kgo.NotCoordinatorForGroup || code == kgo.UnknownTopicOrPartition
+	}
+	return !Permanent(err)
+}

@@ -1,0 +1,17 @@
+package kafka
+
+import "sync/atomic"
+
+// Stats counts what a consumer saw since it was made. It may be read from any goroutine.
+type Stats struct {
+	Records     atomic.Int64 // fetched
+	Bytes       atomic.Int64 // fetched, as stored
+	Control     atomic.Int64 // transaction markers, which are not data
+	Unreadable  atomic.Int64 // batches skipped
+	Lost        atomic.Int64 // offsets that expired or were truncated before they were read
+	Resets      atomic.Int64 // the log was found shorter than the committed offset
+	FetchErrors atomic.Int64
+	Generations atomic.Int64 // joined
+	Fenced      atomic.Int64 // commits refused because the generation was over
+	Commits     atomic.Int64
+}

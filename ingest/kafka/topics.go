@@ -1,0 +1,135 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	kgo "github.com/segmentio/kafka-go"
+)
+
+// TopicSpec is a topic as Picket wants it.
+type TopicSpec struct {
+	Name       string
+	Partitions int
+	Retention  time.Duration
+	// MinRetention is what a promise needs; MaxRetention, if set, what privacy allows.
+	MinRetention, MaxRetention time.Duration
+	MaxMessageBytes            int  // 0: the broker's default
+	LogAppendTime              bool // the clock of everything downstream
+	// Recorded: the partition count is written down at creation and must never change, since
+	// keys (or repeatable batches) are dealt by it.
+	Recorded bool
+	Replicas int // 0: the broker's default (default.replication.factor)
+}
+
+// Topics is the admin side of a cluster.
+type Topics struct {
+	cfg    Config
+	client *kgo.Client
+}
+
+// NewTopics checks that the cluster can be reached.
+func NewTopics(ctx context.Context, cfg Config) (*Topics, error) {
+	client, err := cfg.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &Topics{cfg: cfg, client: client}, nil
+}
+
+// Close hangs up.
+func (t *Topics) Close() { hangUp(t.client) }
+
+func (s TopicSpec) entries() []kgo.ConfigEntry {
+	e := []kgo.ConfigEntry{
+		{ConfigName: "cleanup.policy", ConfigValue: "delete"},
+		{ConfigName: "retention.ms", ConfigValue: strconv.FormatInt(s.Retention.Milliseconds(), 10)},
+		{ConfigName: "unclean.leader.election.enable", ConfigValue: "false"},
+	}
+	if s.LogAppendTime {
+		e = append(e, kgo.ConfigEntry{ConfigName: "message.timestamp.type", ConfigValue: "LogAppendTime"})
+	}
+	if s.MaxMessageBytes > 0 {
+		e = append(e, kgo.ConfigEntry{ConfigName: "max.message.bytes", ConfigValue: strconv.Itoa(s.MaxMessageBytes)})
+	}
+	return e
+}
+
+// Create makes the topics that do not exist yet and writes down the partition counts that
+// must not change. It leaves existing topics as they are: Verify tells what is wrong there.
+// It returns the names of those it made.
+func (t *Topics) Create(ctx context.Context, specs []TopicSpec) (made []string, err error) {
+	if _, err := t.create(ctx, metaSpec()); err != nil {
+		return nil, err
+	}
+	recorded, err := t.recorded(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range specs {
+		isNew, err := t.create(ctx, s)
+		if err != nil {
+			return made, err
+		}
+		if isNew {
+			made = append(made, s.Name)
+		}
+		if _, ok := recorded[s.Name]; s.Recorded && (isNew || !ok) {
+			n, err := partitionCount(ctx, t.client, s.Name)
+			if err != nil {
+				return made, err
+			}
+			if err := t.record(ctx, s.Name, n); err != nil {
+				return made, err
+			}
+		}
+	}
+	return made, nil
+}
+
+// create reports whether the topic is new, and returns once its leaders are known.
+func (t *Topics) create(ctx context.Context, s TopicSpec) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, 3*rpcTimeout)
+	defer cancel()
+	replicas := s.Replicas
+	if replicas <= 0 {
+		replicas = -1
+	}
+	res, err := t.client.CreateTopics(ctx, &kgo.CreateTopicsRequest{Topics: []kgo.TopicConfig{{
+		Topic: s.Name, NumPartitions: s.Partitions, ReplicationFactor: replicas, ConfigEntries: s.entries(),
+	}}})
+	if err == nil {
+		err = res.Errors[s.Name]
+	}
+	isNew := err == nil
+	if err != nil && !errors.Is(err, kgo.TopicAlreadyExists) {
+		return false, fmt.Errorf("create topic %s: %w", s.Name, explain(err, s.Name, ""))
+	}
+	for range backoff(ctx, 0) {
+		if t.ready(ctx, s.Name) {
+			return isNew, nil
+		}
+	}
+	return isNew, fmt.Errorf("create topic %s: its partitions have no leader yet: %w", s.Name, ctx.Err())
+}
+
+func (t *Topics) ready(ctx context.Context, topic string) bool {
+	res, err := t.client.Metadata(ctx, &kgo.MetadataRequest{Topics: []string{topic}})
+	if err != nil {
+		return false
+	}
+	for _, m := range res.Topics {
+		if m.Name == topic && m.Error == nil && len(m.Partitions) > 0 {
+			for _, p := range m.Partitions {
+				if p.Error != nil || p.Leader.Host == "" {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	return false
+}
