@@ -34,12 +34,9 @@ func (l *loader) expand(n *yaml.Node, t reflect.Type, env func(string) (string, 
 			return
 		}
 		n.Value = l.interpolate(n, env)
-		if n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
-			return
-		}
-		// What the variable holds decides the type, except where text is wanted:
-		// a host named 12345 is no number.
-		n.Tag = ""
+		// What the variable holds decides the type, also in quotes, which YAML may
+		// demand around ${}; but a host named 12345 stays text where text is wanted.
+		n.Tag, n.Style = "", 0
 		if t != nil && (t.Kind() == reflect.String || t == secretType) {
 			n.Tag = "!!str"
 		}

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
@@ -32,12 +33,7 @@ func Load(path string, env func(string) (string, bool)) (*Config, diag.Problems)
 	c.Path = path
 	src := diag.Source{File: path, Data: data}
 	docs, problems := diag.Parse(src)
-	for i, p := range problems {
-		// In {a: ${B}} the first } ends the variable and the mapping.
-		if strings.Contains(p.Msg, "invalid YAML") && strings.Contains(p.Snippet, ": ${") && p.Hint == "" {
-			problems[i].Hint = `inside {...} or [...] quote a variable: "${NAME}"`
-		}
-	}
+	blameVariable(src, problems)
 	l := &loader{cfg: c, ctx: diag.NewCtx(src), warn: diag.NewCtx(src), dir: filepath.Dir(path), broken: map[place]bool{}}
 	// Where the YAML itself is wrong, its values would only give follow-up problems.
 	if len(problems) == 0 && len(docs) > 0 {
@@ -61,6 +57,28 @@ func Load(path string, env func(string) (string, bool)) (*Config, diag.Problems)
 	}
 	c.complete(env)
 	return c, nil
+}
+
+// inFlow is a variable without quotes in {...} or [...].
+var inFlow = regexp.MustCompile(`[{\[,]\s*(?:\w+:\s*)?(\$\{[^}]*\}?)`)
+
+// blameVariable explains the one syntax error that variables invite: in {a: ${B}}
+// the first } ends the mapping for YAML, which then complains at its start.
+func blameVariable(src diag.Source, problems diag.Problems) {
+	for i, p := range problems {
+		if !strings.Contains(p.Msg, "did not find expected") {
+			continue
+		}
+		for n, line := range strings.Split(string(src.Data), "\n") {
+			if m := inFlow.FindStringSubmatchIndex(line); m != nil {
+				problems[i] = diag.Problem{
+					File: src.File, Line: n + 1, Column: utf8.RuneCountInString(line[:m[2]]) + 1, Len: utf8.RuneCountInString(line[m[2]:m[3]]),
+					Msg: p.Msg, Hint: "write \"" + line[m[2]:m[3]] + "\" in quotes: within {...} or [...] YAML reads its braces", Snippet: line,
+				}
+				break
+			}
+		}
+	}
 }
 
 func unreadable(path string, err error) diag.Problem {

@@ -19,6 +19,7 @@ import (
 type Consumer interface {
 	Poll(ctx context.Context) (kafka.Batch, error)
 	Commit(ctx context.Context, b kafka.Batch) error
+	Rebalancing() <-chan struct{} // closed once the batch in hand may be given up; nil never
 	Close(ctx context.Context) error
 }
 
@@ -73,7 +74,7 @@ func (l *Loop) run(ctx context.Context, c Consumer, work func(context.Context, k
 		case errors.Is(err, kafka.ErrInstanceTaken):
 			return fmt.Errorf("%s: %w", l.Name, err)
 		case err != nil:
-			if !l.park(ctx, polls, fmt.Errorf("read: %w", err)) {
+			if l.park(ctx, nil, polls, fmt.Errorf("read: %w", err)) != nil {
 				return nil
 			}
 			polls++
@@ -86,7 +87,7 @@ func (l *Loop) run(ctx context.Context, c Consumer, work func(context.Context, k
 				return nil
 			}
 		} else if idle != nil {
-			if done := l.retry(ctx, func() error { return idle(inHand) }); !done {
+			if err := l.retry(ctx, c.Rebalancing(), func() error { return idle(inHand) }); err != nil && !errors.Is(err, errMoved) {
 				return nil
 			}
 		}
@@ -119,7 +120,12 @@ func (l *Loop) batch(ctx, inHand context.Context, c Consumer, b kafka.Batch, wor
 				"role", l.Name, "topic", r.Topic, "partition", r.Partition, "lost", r.Lost, "next", r.Begin)
 		}
 	}
-	if done := l.retry(ctx, func() error { return work(inHand, b) }); !done {
+	switch err := l.retry(ctx, c.Rebalancing(), func() error { return work(inHand, b) }); {
+	case errors.Is(err, errMoved):
+		// Its declaration stands, so whoever has the partition next does the same batch.
+		l.Metrics.Batches.WithLabelValues(l.Role, "fenced").Inc()
+		return true
+	case err != nil:
 		return false
 	}
 	switch err := c.Commit(inHand, b); {
@@ -136,25 +142,29 @@ func (l *Loop) batch(ctx, inHand context.Context, c Consumer, b kafka.Batch, wor
 	return true
 }
 
-// retry works until it succeeds or the context ends.
-func (l *Loop) retry(ctx context.Context, work func() error) (done bool) {
+// errMoved says that the group rebalances while a batch cannot be finished.
+var errMoved = errors.New("the consumer group rebalances")
+
+// retry works until it succeeds, the context ends (its error), or the group
+// rebalances while the work is failing (errMoved).
+func (l *Loop) retry(ctx context.Context, moved <-chan struct{}, work func() error) error {
 	for attempt := 0; ; attempt++ {
 		err := work()
 		if err == nil {
 			l.recovered(attempt)
-			return true
+			return nil
 		}
 		l.Metrics.Batches.WithLabelValues(l.Role, "failed").Inc()
-		if !l.park(ctx, attempt, err) {
-			return false
+		if err := l.park(ctx, moved, attempt, err); err != nil {
+			return err
 		}
 	}
 }
 
-// park shows the trouble and waits; false when the context ended.
-func (l *Loop) park(ctx context.Context, attempt int, err error) bool {
+// park shows the trouble and waits.
+func (l *Loop) park(ctx context.Context, moved <-chan struct{}, attempt int, err error) error {
 	if ctx.Err() != nil {
-		return false
+		return ctx.Err()
 	}
 	wait := l.Backoff.delay(attempt)
 	l.Metrics.Parked.WithLabelValues(l.Role).Set(1)
@@ -164,9 +174,11 @@ func (l *Loop) park(ctx context.Context, attempt int, err error) bool {
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
-		return false
+		return ctx.Err()
+	case <-moved:
+		return errMoved
 	case <-t.C:
-		return true
+		return nil
 	}
 }
 

@@ -1,0 +1,192 @@
+package role
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"picket/alerting"
+	"picket/detect"
+	"picket/ingest/kafka"
+)
+
+// Teller is the notify role for one destination: a consumer group of its own on
+// the alerts topic, so that a destination that is down holds up nobody else.
+// The one partition has one owner, who alone knows what was told.
+type Teller struct {
+	Loop
+	Consumer    Consumer // made with Assign of this Teller
+	Producer    Producer
+	Destination alerting.Destination
+	Options     alerting.NotifierOptions
+	Deliveries  string // topic
+
+	// Scan reads a topic from its earliest record to its present end.
+	Scan func(ctx context.Context, topic string, fn func(kafka.Record) error) error
+
+	notifier *alerting.Notifier
+	next     int64 // offset of the next alert to tell
+	unsaid   []kafka.Record
+}
+
+// Run tells until the context ends.
+func (t *Teller) Run(ctx context.Context) error {
+	return t.run(ctx, t.Consumer, func(inHand context.Context, b kafka.Batch) error { return t.work(ctx, inHand, b) }, nil)
+}
+
+// Assign makes a notifier that knows what this destination was told before.
+func (t *Teller) Assign(given []kafka.Assignment) (map[int32]int64, error) {
+	t.notifier, t.next, t.unsaid = nil, 0, nil
+	if len(given) == 0 {
+		return nil, nil
+	}
+	n := alerting.NewNotifier(t.Destination, t.Options)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	err := t.Scan(ctx, t.Deliveries, func(r kafka.Record) error {
+		var d alerting.Delivery
+		if json.Unmarshal(r.Value, &d) == nil {
+			n.Restore(d)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what %s was told before: %w", t.Destination.Name(), err)
+	}
+	t.notifier = n
+	return nil, nil
+}
+
+// work tells the batch's alerts in order and writes down what became of each.
+// A crash between the two is why a Notifier begins unsure.
+func (t *Teller) work(ctx, inHand context.Context, b kafka.Batch) error {
+	ctx, stop := until(ctx, t.Consumer.Rebalancing())
+	defer stop()
+	for i := range b.Ranges {
+		for j := range b.Ranges[i].Records {
+			rec := &b.Ranges[i].Records[j]
+			if err := t.write(inHand); err != nil {
+				return err
+			}
+			if rec.Offset < t.next {
+				continue // told by the attempt before
+			}
+			if err := t.tell(ctx, rec); err != nil {
+				return err
+			}
+			t.next = rec.Offset + 1
+		}
+	}
+	return t.write(inHand)
+}
+
+func (t *Teller) tell(ctx context.Context, rec *kafka.Record) error {
+	a, err := decodeAlert(rec)
+	if err != nil {
+		t.Log.Error("alert record skipped: not written by this version of Picket", "offset", rec.Offset, "err", err)
+		t.Metrics.Dead.WithLabelValues("alert").Inc()
+		return nil
+	}
+	defer t.watch()()
+	d, record, err := t.notifier.Handle(ctx, a)
+	if err != nil {
+		return err
+	}
+	if !record {
+		return nil
+	}
+	value, err := json.Marshal(d)
+	if err != nil {
+		return fmt.Errorf("encode delivery of alert %s: %w", a.ID, err)
+	}
+	t.unsaid = append(t.unsaid, kafka.Record{Topic: t.Deliveries, Partition: 0, Key: []byte(a.ID), Value: value})
+	return nil
+}
+
+func (t *Teller) write(ctx context.Context) error {
+	if len(t.unsaid) == 0 {
+		return nil
+	}
+	if err := t.Producer.Produce(ctx, t.unsaid); err != nil {
+		return fmt.Errorf("write %d deliveries to %s: %w", len(t.unsaid), t.Deliveries, err)
+	}
+	t.unsaid = t.unsaid[:0]
+	return nil
+}
+
+// watch keeps the loop's health current while the notifier waits for its
+// destination; the function that it returns ends it.
+func (t *Teller) watch() func() {
+	n, done, gone := t.notifier, make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+			if w := n.Waiting(); w != nil {
+				t.Metrics.Parked.WithLabelValues(t.Role).Set(1)
+				t.Health.NotReady(t.Name, fmt.Sprintf("since %s, attempt %d: %s", w.Since.Format(time.RFC3339), w.Attempts, w.Err))
+			} else {
+				t.Health.Tick(t.Name)
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-gone
+	}
+}
+
+// until is a context that also ends when moved is closed.
+func until(ctx context.Context, moved <-chan struct{}) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	if moved != nil {
+		go func() {
+			select {
+			case <-moved:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+	}
+	return ctx, cancel
+}
+
+// Archive copies one topic's records into ClickHouse: alerts, or deliveries.
+type Archive struct {
+	Loop
+	Consumer Consumer
+	Write    func(ctx context.Context, rec *kafka.Record) error // may be called again with the same record
+}
+
+// Run archives until the context ends.
+func (a *Archive) Run(ctx context.Context) error {
+	return a.run(ctx, a.Consumer, func(ctx context.Context, b kafka.Batch) error {
+		for i := range b.Ranges {
+			for j := range b.Ranges[i].Records {
+				if err := a.Write(ctx, &b.Ranges[i].Records[j]); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}, nil)
+}
+
+// decodeAlert reads a record of the alerts topic.
+func decodeAlert(rec *kafka.Record) (detect.Alert, error) {
+	var a detect.Alert
+	if err := json.Unmarshal(rec.Value, &a); err != nil {
+		return a, fmt.Errorf("read alert: %w", err)
+	}
+	if a.Schema != detect.AlertSchema {
+		return a, fmt.Errorf("read alert: schema %q, this build reads %q", a.Schema, detect.AlertSchema)
+	}
+	return a, nil
+}
