@@ -21,8 +21,8 @@ import (
 // alone. env looks variables up, such as os.LookupEnv. With problems there is
 // no Config.
 func Load(path string, env func(string) (string, bool)) (*Config, diag.Problems) {
-	c := Default()
 	if path == "" {
+		c := Default()
 		c.complete(env)
 		return c, nil
 	}
@@ -30,11 +30,15 @@ func Load(path string, env func(string) (string, bool)) (*Config, diag.Problems)
 	if err != nil {
 		return nil, diag.Problems{unreadable(path, err)}
 	}
-	c.Path = path
-	src := diag.Source{File: path, Data: data}
+	return parse(diag.Source{File: path, Data: data}, env)
+}
+
+func parse(src diag.Source, env func(string) (string, bool)) (*Config, diag.Problems) {
+	c := Default()
+	c.Path = src.File
 	docs, problems := diag.Parse(src)
 	blameVariable(src, problems)
-	l := &loader{cfg: c, ctx: diag.NewCtx(src), warn: diag.NewCtx(src), dir: filepath.Dir(path), broken: map[place]bool{}}
+	l := &loader{cfg: c, ctx: diag.NewCtx(src), warn: diag.NewCtx(src), dir: filepath.Dir(src.File), broken: map[place]bool{}}
 	// Where the YAML itself is wrong, its values would only give follow-up problems.
 	if len(problems) == 0 && len(docs) > 0 {
 		l.root = docs[0]

@@ -1,6 +1,9 @@
 package config
 
 import (
+	"errors"
+	"io"
+	"io/fs"
 	"os"
 	"regexp"
 	"strings"
@@ -29,21 +32,12 @@ func (l *loader) readSecrets() {
 }
 
 func (l *loader) readSecret(path, file string) Secret {
-	info, err := os.Stat(file)
+	data, mode, err := readSmall(file)
 	if err != nil {
 		l.problem(path, "", "read %s: %s", file, reason(err))
 		return Secret{}
 	}
-	if info.IsDir() || info.Size() > maxSecretFile {
-		l.problem(path, "", "%s is not a file that holds one secret", file)
-		return Secret{}
-	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		l.problem(path, "", "read %s: %s", file, reason(err))
-		return Secret{}
-	}
-	if info.Mode().Perm()&0o007 != 0 {
+	if mode.IsRegular() && mode.Perm()&0o007 != 0 {
 		l.warning(path, "chmod o= "+file, "every user of this machine may read %s", file)
 	}
 	// Editors and echo end a file with a newline that is not part of the secret.
@@ -52,6 +46,24 @@ func (l *loader) readSecret(path, file string) Secret {
 		l.problem(path, "", "%s is empty", file)
 	}
 	return NewSecret(value)
+}
+
+// readSmall reads a file or pipe that should hold one secret.
+func readSmall(file string) ([]byte, fs.FileMode, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxSecretFile+1))
+	if err == nil && len(data) > maxSecretFile {
+		err = errors.New("too large for one secret")
+	}
+	return data, info.Mode(), err
 }
 
 var (
@@ -75,22 +87,35 @@ func (l *loader) mask(problems diag.Problems) {
 			secrets = append(secrets, f.name())
 		}
 	}
+	tells := func(key string) bool {
+		if strings.HasSuffix(strings.ToLower(key), "_file") {
+			return false
+		}
+		return telling.MatchString(key) || !known[key] && diag.Closest(key, secrets) != ""
+	}
 	for i := range problems {
 		p := &problems[i]
 		p.Msg = shapes.ReplaceAllString(p.Msg, redacted)
 		p.Hint = shapes.ReplaceAllString(p.Hint, redacted)
 		p.Snippet = shapes.ReplaceAllStringFunc(p.Snippet, stars)
-		for _, m := range written.FindAllStringSubmatchIndex(p.Snippet, -1) {
-			key, value := p.Snippet[m[2]:m[3]], p.Snippet[m[1]:]
-			telling := telling.MatchString(key) || !known[key] && diag.Closest(key, secrets) != ""
-			if !telling || strings.HasSuffix(strings.ToLower(key), "_file") || strings.HasPrefix(strings.Trim(value, `"' `), "${") {
-				continue
-			}
-			p.Snippet = p.Snippet[:m[1]] + stars(value)
-			break
+		// A text that should have been keys or a list is quoted; other messages hold no text of the file.
+		if what, found, ok := strings.Cut(p.Msg, ", found "); ok {
+			p.Msg = what + ", found " + cut(found, tells, func(string) string { return redacted })
 		}
+		p.Snippet = cut(p.Snippet, tells, stars)
 		l.maskNodes(p)
 	}
+}
+
+// cut hides what follows the first telling key; a variable's name is no secret.
+func cut(s string, tells func(key string) bool, hide func(string) string) string {
+	for _, m := range written.FindAllStringSubmatchIndex(s, -1) {
+		value := s[m[1]:]
+		if value != "" && tells(s[m[2]:m[3]]) && !strings.HasPrefix(strings.Trim(value, `"' `), "${") {
+			return s[:m[1]] + hide(value)
+		}
+	}
+	return s
 }
 
 // maskNodes hides secrets that stand apart from their key.

@@ -1,0 +1,98 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"picket/cmd/internal/config"
+	"picket/ingest/kafka"
+	"picket/store/embedded"
+)
+
+// Progress hears of long work: done of total bytes, or 0 of 0 where it is not known.
+type Progress func(done, total int64, what string)
+
+// Servers are the embedded broker and engine, as far as the configuration wants them.
+type Servers struct {
+	Broker *kafka.Embedded
+	Engine *embedded.Server
+}
+
+// StartServers starts what the configuration leaves open, and points the
+// configuration at it: from there on nobody can tell.
+func StartServers(ctx context.Context, c *config.Config, log *slog.Logger, progress Progress) (s *Servers, err error) {
+	s = &Servers{}
+	defer func() {
+		if err != nil {
+			s.Stop()
+		}
+	}()
+	if len(c.Kafka.Brokers) == 0 {
+		s.Broker, err = kafka.StartEmbedded(kafka.EmbeddedOptions{
+			Dir: filepath.Join(c.DataDir, "kafka"), Addr: c.Kafka.Embedded.Listen, Logger: quiet(log),
+		})
+		if err != nil {
+			return s, err
+		}
+		c.Kafka.Brokers = s.Broker.Brokers()
+		log.Info("embedded broker is up", "address", c.Kafka.Brokers[0])
+	}
+	if c.ClickHouse.URL == "" {
+		lib, err := embedded.Fetch(ctx, "", progress)
+		if err != nil {
+			return s, err
+		}
+		dir := filepath.Join(c.DataDir, "clickhouse")
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return s, fmt.Errorf("make the engine's data directory: %w", err)
+		}
+		s.Engine, err = embedded.Open(embedded.Options{
+			Path: dir, LibPath: lib, Logger: log, Readers: c.ClickHouse.Embedded.Readers,
+			User: c.ClickHouse.User, Password: c.ClickHouse.Password.Reveal(),
+		})
+		if err != nil {
+			return s, err
+		}
+		if err := s.Engine.Start(c.ClickHouse.Embedded.Listen); err != nil {
+			return s, err
+		}
+		c.ClickHouse.URL = s.Engine.URL()
+		log.Info("embedded ClickHouse is up", "url", c.ClickHouse.URL, "version", s.Engine.Version())
+	}
+	return s, nil
+}
+
+// Stop stops the engine, then the broker.
+func (s *Servers) Stop() error {
+	var errs []error
+	if s.Engine != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := s.Engine.Close(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("stop the embedded ClickHouse: %w", err))
+		}
+	}
+	if s.Broker != nil {
+		s.Broker.Close()
+	}
+	return errors.Join(errs...)
+}
+
+// quiet drops everything below warnings: the broker's own small talk is not the user's.
+func quiet(log *slog.Logger) *slog.Logger { return slog.New(atLeast{log.Handler(), slog.LevelWarn}) }
+
+type atLeast struct {
+	slog.Handler
+	level slog.Level
+}
+
+func (h atLeast) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= h.level && h.Handler.Enabled(ctx, l)
+}
+func (h atLeast) WithAttrs(a []slog.Attr) slog.Handler { return atLeast{h.Handler.WithAttrs(a), h.level} }
+func (h atLeast) WithGroup(name string) slog.Handler   { return atLeast{h.Handler.WithGroup(name), h.level} }
