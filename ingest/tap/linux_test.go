@@ -1,0 +1,3 @@
+package tap
+
+const takesAlong = true
