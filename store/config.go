@@ -1,0 +1,232 @@
+package store
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+)
+
+// Secret is a string that does not print.
+type Secret string
+
+const redacted = "<redacted>"
+
+func (s Secret) String() string               { return redacted }
+func (s Secret) GoString() string             { return redacted }
+func (s Secret) LogValue() slog.Value         { return slog.StringValue(redacted) }
+func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// Compression of what travels to ClickHouse.
+type Compression string
+
+const (
+	NoCompression Compression = "none"
+	LZ4           Compression = "lz4"
+	ZSTD          Compression = "zstd"
+)
+
+// TLS holds where certificates are. Certificates are asked for with https:// and, on the
+// native protocol, with clickhouse://host:port?secure=true.
+type TLS struct {
+	CAFile     string // additional to the system's authorities when empty, instead of them when set
+	CertFile   string // client certificate, with KeyFile
+	KeyFile    string
+	ServerName string // when the certificate names another host than the URL
+}
+
+// Config says where ClickHouse is. Zero values mean the defaults named.
+type Config struct {
+	URL         string // http://host:8123, https://host:8443, clickhouse://host:9000
+	User        string // "default"
+	Password    Secret
+	Database    string // "picket"
+	TLS         TLS
+	Compression Compression // none on loopback, lz4 elsewhere
+
+	DialTimeout time.Duration // 5 s
+	ReadTimeout time.Duration // longest silence of the server, 60 s
+	MaxConns    int           // 8
+}
+
+// ConfigError is a mistake that only an operator can mend: a wrong password, a bad
+// certificate, a missing database. Retrying does not help; at start it is exit 78.
+type ConfigError struct {
+	Text string
+	Err  error
+}
+
+func (e *ConfigError) Error() string { return e.Text }
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+func configErrorf(err error, format string, args ...any) *ConfigError {
+	return &ConfigError{Text: fmt.Sprintf(format, args...), Err: err}
+}
+
+var validName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,62}$`)
+
+func checkName(what, name string) error {
+	if !validName.MatchString(name) {
+		return configErrorf(nil, "clickhouse %s %q: use letters, digits and _ only, not starting with a digit, at most 63", what, name)
+	}
+	return nil
+}
+
+// target is a Config that was checked.
+type target struct {
+	Config
+	addr   string
+	native bool
+}
+
+func (c Config) check() (*target, error) {
+	t := &target{Config: c}
+	t.setDefaults()
+	if err := checkName("database", t.Database); err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(c.URL)
+	if err != nil {
+		return nil, configErrorf(nil, "clickhouse url: not a URL; write it like http://127.0.0.1:8123") // err would quote it, password and all
+	}
+	if u.User != nil {
+		return nil, configErrorf(nil, "clickhouse url: leave user and password out of the URL, and set user and password")
+	}
+	port, secure := "", false
+	switch u.Scheme {
+	case "http":
+		port = "8123"
+	case "https":
+		port, secure = "8443", true
+	case "clickhouse":
+		t.native, port = true, "9000"
+		if secure = u.Query().Get("secure") == "true"; secure {
+			port = "9440"
+		}
+	default:
+		return nil, configErrorf(nil, "clickhouse url: scheme %q: use http, https or clickhouse, like http://127.0.0.1:8123", u.Scheme)
+	}
+	if u.Hostname() == "" {
+		return nil, configErrorf(nil, "clickhouse url: no host; write it like %s://127.0.0.1:%s", u.Scheme, port)
+	}
+	if u.Path != "" && u.Path != "/" {
+		return nil, configErrorf(nil, "clickhouse url: path %q: leave it out, the database is its own setting", u.Path)
+	}
+	if u.Port() != "" {
+		port = u.Port()
+	}
+	t.addr = net.JoinHostPort(u.Hostname(), port)
+	if !secure && t.TLS != (TLS{}) {
+		return nil, configErrorf(nil, "clickhouse tls is set, but %s://%s does not use TLS: write https:// or clickhouse://...?secure=true", u.Scheme, t.addr)
+	}
+	if !slices.Contains([]Compression{NoCompression, LZ4, ZSTD}, t.Compression) {
+		return nil, configErrorf(nil, "clickhouse compression %q: use none, lz4 or zstd", t.Compression)
+	}
+	if !secure {
+		t.TLS.ServerName = ""
+		return t, nil
+	}
+	if t.TLS.ServerName == "" {
+		t.TLS.ServerName = u.Hostname()
+	}
+	return t, nil
+}
+
+func (t *target) setDefaults() {
+	if t.User == "" {
+		t.User = "default"
+	}
+	if t.Database == "" {
+		t.Database = "picket"
+	}
+	if t.DialTimeout <= 0 {
+		t.DialTimeout = 5 * time.Second
+	}
+	if t.ReadTimeout <= 0 {
+		t.ReadTimeout = time.Minute
+	}
+	if t.MaxConns <= 0 {
+		t.MaxConns = 8
+	}
+	if t.Compression == "" {
+		t.Compression = LZ4
+		if u, err := url.Parse(t.URL); err == nil && (u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()) {
+			t.Compression = NoCompression
+		}
+	}
+}
+
+func (t *target) tlsConfig() (*tls.Config, error) {
+	if t.TLS.ServerName == "" {
+		return nil, nil
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.TLS.ServerName}
+	if t.TLS.CAFile != "" {
+		pem, err := os.ReadFile(t.TLS.CAFile)
+		if err != nil {
+			return nil, configErrorf(err, "clickhouse tls: read the certificate authority: %v", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, configErrorf(nil, "clickhouse tls: %s holds no certificate in PEM form", t.TLS.CAFile)
+		}
+	}
+	if t.TLS.CertFile != "" || t.TLS.KeyFile != "" {
+		cert, err := tls.LoadX509KeyPair(t.TLS.CertFile, t.TLS.KeyFile)
+		if err != nil {
+			return nil, configErrorf(err, "clickhouse tls: load the client certificate: %v", err)
+		}
+		c.Certificates = []tls.Certificate{cert}
+	}
+	return c, nil
+}
+
+func (t *target) options() (*clickhouse.Options, error) {
+	tc, err := t.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
+	o := &clickhouse.Options{
+		Protocol:     clickhouse.HTTP,
+		Addr:         []string{t.addr},
+		Auth:         clickhouse.Auth{Username: t.User, Password: string(t.Password)},
+		TLS:          tc,
+		DialTimeout:  t.DialTimeout,
+		ReadTimeout:  t.ReadTimeout,
+		MaxOpenConns: t.MaxConns,
+		MaxIdleConns: t.MaxConns,
+		ClientInfo:   clickhouse.ClientInfo{Products: []struct{ Name, Version string }{{"picket", ""}}},
+	}
+	if t.native {
+		o.Protocol = clickhouse.Native
+		switch t.Compression {
+		case LZ4:
+			o.Compression = &clickhouse.Compression{Method: clickhouse.CompressionLZ4}
+		case ZSTD:
+			o.Compression = &clickhouse.Compression{Method: clickhouse.CompressionZSTD}
+		}
+	}
+	return o, nil
+}
+
+// withDatabase makes unqualified names of one statement mean this database.
+func (t *target) withDatabase(ctx context.Context) context.Context {
+	if t.native {
+		return ctx
+	}
+	return clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"database": t.Database}))
+}
+
+func (t *target) where() string {
+	return strings.SplitN(t.URL, "?", 2)[0]
+}

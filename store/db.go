@@ -1,0 +1,232 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ClickHouse/ch-go/compress"
+	"github.com/ClickHouse/ch-go/proto"
+	"github.com/ClickHouse/clickhouse-go/v2"
+	chcolumn "github.com/ClickHouse/clickhouse-go/v2/lib/column"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+)
+
+// DB is a connection pool to one ClickHouse, with the database that Picket keeps there.
+// It is safe for use from several goroutines.
+type DB struct {
+	t    *target
+	conn driver.Conn
+
+	columnar bool // insert through the driver's own columns, as the native protocol must
+}
+
+// Open connects and checks that the server lets us in. Whether the database is there and
+// migrated is for Verify: Migrate has to connect before it is.
+func Open(ctx context.Context, c Config) (*DB, error) {
+	t, err := c.check()
+	if err != nil {
+		return nil, err
+	}
+	opts, err := t.options()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := clickhouse.Open(opts)
+	if err != nil {
+		return nil, t.explain(err)
+	}
+	db := &DB{t: t, conn: conn, columnar: t.native}
+	if err := db.Ping(ctx); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return db, nil
+}
+
+// Close closes all connections.
+func (db *DB) Close() error { return db.conn.Close() }
+
+// Database is the name of the database that holds the tables.
+func (db *DB) Database() string { return db.t.Database }
+
+// Ping asks the server for a sign of life.
+func (db *DB) Ping(ctx context.Context) error { return db.t.explain(db.conn.Ping(ctx)) }
+
+// table returns the quoted, qualified name of a table.
+func (db *DB) table(name string) string { return quoteName(db.t.Database) + "." + quoteName(name) }
+
+func (db *DB) exec(ctx context.Context, sql string, args ...any) error {
+	return db.t.explain(db.conn.Exec(ctx, sql, args...))
+}
+
+// row scans the one row of a query.
+func (db *DB) row(ctx context.Context, dst []any, sql string, args ...any) error {
+	return db.t.explain(db.conn.QueryRow(ctx, sql, args...).Scan(dst...))
+}
+
+// insertSettings make an insert repeatable: it is one block, and a second one with the
+// same token is dropped, in the table and in everything that a view fills from it.
+func insertSettings(token string) clickhouse.Settings {
+	return clickhouse.Settings{
+		"insert_deduplicate":                                 1,
+		"insert_deduplication_token":                         token,
+		"deduplicate_blocks_in_dependent_materialized_views": 1,
+		"async_insert":                                       0,
+		"max_partitions_per_insert_block":                    0, // a quiet partition's backlog may span many days
+		"min_insert_block_size_rows":                         0, // no squashing: the block that is sent is the block that is stored
+		"min_insert_block_size_bytes":                        0,
+		"wait_end_of_query":                                  1,
+	}
+}
+
+var buffers = sync.Pool{New: func() any { return new(proto.Buffer) }}
+
+// insert stores a block under a token. It may be repeated with the same token and rows
+// until it succeeds; rows are stored once.
+func (db *DB) insert(ctx context.Context, r *rows, token string) error {
+	if r.n == 0 {
+		return nil
+	}
+	cols := r.used(make([]named, 0, len(r.cols)))
+	sql := insertSQL(db.t.Database, r.table, cols)
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(insertSettings(token)))
+	var err error
+	if db.columnar {
+		err = db.insertColumns(ctx, sql, cols, r.n)
+	} else {
+		err = db.insertNative(ctx, sql, cols, r.n, token)
+	}
+	if err != nil {
+		return fmt.Errorf("insert %d rows into %s: %w", r.n, r.table, db.t.explain(err))
+	}
+	return nil
+}
+
+// insertNative sends the block as the body of an HTTP request.
+func (db *DB) insertNative(ctx context.Context, sql string, cols []named, n int, token string) error {
+	b := buffers.Get().(*proto.Buffer)
+	defer buffers.Put(b)
+	b.Reset()
+	encodeBlock(b, cols, n)
+	body := b.Buf
+	if m, ok := methods[db.t.Compression]; ok {
+		packed, err := pack(body, m)
+		if err != nil {
+			return fmt.Errorf("compress: %w", err)
+		}
+		body = packed
+		s := insertSettings(token)
+		s["decompress"] = 1
+		ctx = clickhouse.Context(ctx, clickhouse.WithSettings(s))
+	}
+	return db.conn.InsertFormat(ctx, "Native", sql, bytes.NewReader(body))
+}
+
+var methods = map[Compression]compress.Method{LZ4: compress.LZ4, ZSTD: compress.ZSTD}
+
+// pack wraps data in ClickHouse's compressed frames, of at most 1 MiB each as its own clients do.
+func pack(data []byte, m compress.Method) ([]byte, error) {
+	w := compress.NewWriter(compress.LevelZero, m)
+	var out []byte
+	for len(data) > 0 {
+		n := min(len(data), 1<<20)
+		if err := w.Compress(data[:n]); err != nil {
+			return nil, err
+		}
+		out, data = append(out, w.Data...), data[n:]
+	}
+	return out, nil
+}
+
+// insertColumns hands the block to the driver's columns, which read what we encoded.
+func (db *DB) insertColumns(ctx context.Context, sql string, cols []named, n int) error {
+	batch, err := db.conn.PrepareBatch(ctx, sql)
+	if err != nil {
+		return err
+	}
+	defer batch.Close()
+	dst := batch.Columns()
+	if len(dst) != len(cols) {
+		return fmt.Errorf("the driver prepared %d columns for %d", len(dst), len(cols))
+	}
+	b := buffers.Get().(*proto.Buffer)
+	defer buffers.Put(b)
+	for i, c := range cols {
+		if got := string(dst[i].Type()); got != c.data.typ() {
+			return configErrorf(nil, "column %s of the server is %s, not %s: %s", c.name, got, c.data.typ(), migrateHint)
+		}
+		b.Reset()
+		c.data.encodeState(b)
+		c.data.encode(b)
+		rd := proto.NewReader(bytes.NewReader(b.Buf))
+		if s, ok := dst[i].(chcolumn.CustomSerialization); ok {
+			if err := s.ReadStatePrefix(rd); err != nil {
+				return fmt.Errorf("column %s: %w", c.name, err)
+			}
+		}
+		if err := dst[i].Decode(rd, n); err != nil {
+			return fmt.Errorf("column %s: %w", c.name, err)
+		}
+	}
+	return batch.Send()
+}
+
+// Query runs a statement for display: names and values as text, at most limit rows.
+func (db *DB) Query(ctx context.Context, sql string) (columns []string, data [][]string, err error) {
+	const limit = 10_000
+	ctx = clickhouse.Context(db.t.withDatabase(ctx), clickhouse.WithSettings(clickhouse.Settings{
+		"max_execution_time": 60, "database": db.t.Database,
+	}))
+	rs, err := db.conn.Query(ctx, sql)
+	if err != nil {
+		return nil, nil, db.t.explain(err)
+	}
+	defer rs.Close()
+	columns = rs.Columns()
+	types := rs.ColumnTypes()
+	for rs.Next() && len(data) < limit {
+		dst := make([]any, len(columns))
+		for i, t := range types {
+			dst[i] = reflect.New(t.ScanType()).Interface()
+		}
+		if err := rs.Scan(dst...); err != nil {
+			return nil, nil, db.t.explain(err)
+		}
+		row := make([]string, len(dst))
+		for i, d := range dst {
+			row[i] = display(reflect.ValueOf(d).Elem())
+		}
+		data = append(data, row)
+	}
+	if err := rs.Err(); err != nil && err != io.EOF {
+		return nil, nil, db.t.explain(err)
+	}
+	return columns, data, nil
+}
+
+// display writes a value as a person reads it.
+func display(v reflect.Value) string {
+	if v.Kind() == reflect.Pointer {
+		if v.IsNil() {
+			return ""
+		}
+		v = v.Elem()
+	}
+	if t, ok := v.Interface().(time.Time); ok {
+		return strings.TrimSuffix(t.UTC().Format("2006-01-02 15:04:05.000"), ".000")
+	}
+	if v.Kind() == reflect.Slice {
+		parts := make([]string, v.Len())
+		for i := range parts {
+			parts[i] = display(v.Index(i))
+		}
+		return strings.Join(parts, ", ")
+	}
+	return fmt.Sprint(v.Interface())
+}

@@ -1,0 +1,105 @@
+package store
+
+import (
+	"strings"
+
+	"github.com/ClickHouse/ch-go/proto"
+)
+
+// rows is a block of rows for one table, column by column. Memory is kept over resets.
+type rows struct {
+	table string
+	n     int
+	cols  []named
+}
+
+type named struct {
+	name string
+	data column
+}
+
+// add gives the table a column and returns it.
+func add[C column](r *rows, name string, c C) C {
+	r.cols = append(r.cols, named{name, c})
+	return c
+}
+
+// used returns the columns that hold anything, filled up to the number of rows. The
+// others are left out of the INSERT: the server's default is what they would say.
+func (r *rows) used(dst []named) []named {
+	for _, c := range r.cols {
+		if c.data.rows() > 0 {
+			c.data.pad(r.n)
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}
+
+func (r *rows) reset() {
+	for _, c := range r.cols {
+		c.data.reset()
+	}
+	r.n = 0
+}
+
+// encodeBlock appends a Native block as HTTP carries it (revision 0).
+func encodeBlock(b *proto.Buffer, cols []named, n int) {
+	b.PutInt(len(cols))
+	b.PutInt(n)
+	for _, c := range cols {
+		b.PutString(c.name)
+		b.PutString(c.data.typ())
+		c.data.encodeState(b)
+		c.data.encode(b)
+	}
+}
+
+// insertSQL names every column: a column added later by a newer version stays at its default.
+func insertSQL(database, table string, cols []named) string {
+	var s strings.Builder
+	s.WriteString("INSERT INTO " + quoteName(database) + "." + quoteName(table) + " (")
+	for i, c := range cols {
+		if i > 0 {
+			s.WriteString(", ")
+		}
+		s.WriteString(quoteName(c.name))
+	}
+	s.WriteString(")")
+	return s.String()
+}
+
+// quoteName quotes an identifier. Names come from this package or passed validName.
+func quoteName(name string) string { return "`" + name + "`" }
+
+// put appends v unless it is the default, which pad writes for nothing.
+func (r *rows) putLow(c *low, v string) {
+	if v != "" {
+		c.pad(r.n)
+		c.put(v)
+	}
+}
+
+func (r *rows) putText(c *text, v string) {
+	if v != "" {
+		c.pad(r.n)
+		c.put(v)
+	}
+}
+
+func (r *rows) putFixed(c *fixed, bits uint64) {
+	if bits != 0 {
+		c.pad(r.n)
+		c.put(bits)
+	}
+}
+
+func (r *rows) putList(c *array[*low], vs []string) {
+	if len(vs) > 0 {
+		c.pad(r.n)
+		for _, v := range vs {
+			c.of.put(v)
+		}
+		c.end()
+	}
+}

@@ -1,0 +1,237 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"picket/detect"
+)
+
+// BatchID names a declared batch: the records [Begin, End) of one partition. A repeated
+// batch has the same borders, so its name is the token that makes it count once.
+type BatchID struct {
+	Topic      string
+	Partition  int32
+	Begin, End int64
+	Generation int32 // of the consumer group, for the ledger
+}
+
+func (id BatchID) token() string {
+	return fmt.Sprintf("%s:%d:%d-%d", id.Topic, id.Partition, id.Begin, id.End)
+}
+
+func (id BatchID) String() string { return id.token() }
+
+// DeadLetter says that one record could not become an event. It holds nothing of the
+// record itself: Error and Class are our words, Digest is keyed and short.
+type DeadLetter struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+	Append    time.Time
+	Stage     string // decode, validate, redact, store ...
+	Class     string
+	Error     string
+	Bytes     int
+	Digest    string
+}
+
+// WriterOptions are what a Writer needs to know besides the database.
+type WriterOptions struct {
+	Instance      string // who stored it, for the ledger
+	RetentionDays uint16 // of events, 90 by default
+}
+
+// Writer stores batches of events exactly once. It may be used from several goroutines;
+// a Block belongs to one.
+type Writer struct {
+	db *DB
+	o  WriterOptions
+}
+
+// NewWriter makes a writer on a database that Verify accepted.
+func NewWriter(db *DB, o WriterOptions) *Writer {
+	if o.RetentionDays == 0 {
+		o.RetentionDays = 90
+	}
+	return &Writer{db: db, o: o}
+}
+
+// Block collects the rows of one batch, column by column. Reset keeps its memory.
+type Block struct {
+	events *eventRows
+	dead   *deadRows
+	bad    error // a row that does not belong to any batch
+	lo, hi int64 // offsets seen
+	topic  string
+	part   int32
+}
+
+// NewBlock makes an empty block.
+func (w *Writer) NewBlock() *Block {
+	b := &Block{events: newEventRows(w.o.RetentionDays), dead: newDeadRows()}
+	b.Reset()
+	return b
+}
+
+// Append adds an event, which must be redacted. Nothing of ev is kept.
+func (b *Block) Append(ev *detect.Event) {
+	b.see(ev.Topic, ev.Partition, ev.Offset)
+	b.events.append(ev)
+}
+
+// AppendDead adds a dead letter.
+func (b *Block) AppendDead(d *DeadLetter) {
+	b.see(d.Topic, d.Partition, d.Offset)
+	b.dead.append(d)
+}
+
+func (b *Block) see(topic string, partition int32, offset int64) {
+	if b.topic == "" {
+		b.topic, b.part = topic, partition
+	}
+	if b.topic != topic || b.part != partition {
+		b.bad = fmt.Errorf("a block holds %s:%d and %s:%d", b.topic, b.part, topic, partition)
+	}
+	if offset < 0 || partition < 0 || partition > math.MaxUint16 {
+		b.bad = fmt.Errorf("%s:%d: offset %d is not one of Kafka's", topic, partition, offset)
+	}
+	b.lo, b.hi = min(b.lo, offset), max(b.hi, offset)
+}
+
+// Rows is how many events and dead letters the block holds.
+func (b *Block) Rows() (events, dead int) { return b.events.n, b.dead.n }
+
+// Reset empties the block and keeps its memory.
+func (b *Block) Reset() {
+	b.events.reset()
+	b.dead.reset()
+	*b = Block{events: b.events, dead: b.dead, lo: math.MaxInt64, hi: -1}
+}
+
+// Insert stores the batch. After an error, or no answer, it may be repeated with the same
+// batch and rows until it succeeds, by this process or another: then every row is there once.
+//
+// The order matters in a crash: dead letters, events, and the ledger last, so that a ledger
+// row means that all of the range is stored. Each has a token of its own, so what a crash
+// left out is added by the repetition, and what it did not is dropped.
+func (w *Writer) Insert(ctx context.Context, id BatchID, b *Block) error {
+	if err := b.check(id); err != nil {
+		return err
+	}
+	if err := w.db.insert(ctx, &b.dead.rows, id.token()); err != nil {
+		return fmt.Errorf("batch %s: %w", id, err)
+	}
+	if err := w.db.insert(ctx, &b.events.rows, id.token()); err != nil {
+		return fmt.Errorf("batch %s: %w", id, err)
+	}
+	l := newLedgerRows()
+	l.append(id, b.events.n, b.dead.n, w.o.Instance, time.Now())
+	if err := w.db.insert(ctx, &l.rows, id.token()); err != nil {
+		return fmt.Errorf("batch %s: %w", id, err)
+	}
+	return nil
+}
+
+// Redo is Insert for a batch that another process, or this one before a crash, declared
+// and may have stored: it reads the offsets back first, which holds when the tokens'
+// window has passed. What is partly stored is completed under the same tokens.
+func (w *Writer) Redo(ctx context.Context, id BatchID, b *Block) error {
+	if err := b.check(id); err != nil {
+		return err
+	}
+	s, err := w.db.Audit(ctx, id.Topic, id.Partition, id.Begin, id.End)
+	if err != nil {
+		return err
+	}
+	if s.Ranges > 0 && s.Complete(uint64(b.events.n+b.dead.n)) {
+		return nil
+	}
+	return w.Insert(ctx, id, b)
+}
+
+func (b *Block) check(id BatchID) error {
+	switch {
+	case b.bad != nil:
+		return fmt.Errorf("batch %s: %w", id, b.bad)
+	case id.Begin < 0 || id.End < id.Begin:
+		return fmt.Errorf("batch %s: not a range of offsets", id)
+	case b.hi < 0:
+		return nil // no rows
+	case b.topic != id.Topic || b.part != id.Partition:
+		return fmt.Errorf("batch %s: the block is of %s:%d", id, b.topic, b.part)
+	case b.lo < id.Begin || b.hi >= id.End:
+		return fmt.Errorf("batch %s: the block holds offsets %d to %d", id, b.lo, b.hi)
+	}
+	return nil
+}
+
+// deadRows is a block of the table dead_letters.
+type deadRows struct {
+	rows
+	observed, bytes, partition, offset *fixed
+	stage, class, topic                *low
+	err, digest                        *text
+}
+
+func newDeadRows() *deadRows {
+	r := &deadRows{rows: rows{table: "dead_letters"}}
+	b := &r.rows
+	r.observed = add(b, "observed", newTime())
+	r.stage, r.class = add(b, "stage", newLow()), add(b, "class", newLow())
+	r.err = add(b, "error", &text{})
+	r.bytes = add(b, "payload_bytes", newFixed("UInt32", 4))
+	r.digest = add(b, "payload_digest", &text{})
+	r.topic = add(b, "kafka_topic", newLow())
+	r.partition = add(b, "kafka_partition", newFixed("UInt16", 2))
+	r.offset = add(b, "kafka_offset", newFixed("UInt64", 8))
+	return r
+}
+
+func (r *deadRows) append(d *DeadLetter) {
+	r.observed.putTime(d.Append)
+	r.stage.put(d.Stage)
+	r.class.put(d.Class)
+	r.err.put(d.Error)
+	r.bytes.put(uint64(min(max(d.Bytes, 0), math.MaxUint32)))
+	r.digest.put(d.Digest)
+	r.topic.put(d.Topic)
+	r.partition.put(uint64(d.Partition))
+	r.offset.put(uint64(d.Offset))
+	r.n++
+}
+
+// ledgerRows is a block of the table ingest_ledger.
+type ledgerRows struct {
+	rows
+	topic, instance                              *low
+	partition, first, end, events, dead, gen, at *fixed
+}
+
+func newLedgerRows() *ledgerRows {
+	r := &ledgerRows{rows: rows{table: "ingest_ledger"}}
+	b := &r.rows
+	r.topic = add(b, "kafka_topic", newLow())
+	r.partition = add(b, "kafka_partition", newFixed("UInt16", 2))
+	r.first, r.end = add(b, "first_offset", newFixed("UInt64", 8)), add(b, "end_offset", newFixed("UInt64", 8))
+	r.events, r.dead = add(b, "events", newFixed("UInt32", 4)), add(b, "dead", newFixed("UInt32", 4))
+	r.instance = add(b, "instance", newLow())
+	r.gen = add(b, "generation", newFixed("Int32", 4))
+	r.at = add(b, "stored_at", newTime())
+	return r
+}
+
+func (r *ledgerRows) append(id BatchID, events, dead int, instance string, at time.Time) {
+	r.topic.put(id.Topic)
+	r.partition.put(uint64(id.Partition))
+	r.first.put(uint64(id.Begin))
+	r.end.put(uint64(id.End))
+	r.events.put(uint64(events))
+	r.dead.put(uint64(dead))
+	r.instance.put(instance)
+	r.gen.put(uint64(id.Generation))
+	r.at.putTime(at)
+	r.n++
+}
