@@ -109,7 +109,7 @@ func NewConsumer(cfg Config, opts ConsumerOptions) (*Consumer, error) {
 	c := &Consumer{
 		cfg: cfg, opts: opts, client: client, log: opts.Logger, wake: make(chan struct{}, 1),
 		member: membership{
-			client: client, log: opts.Logger, topic: opts.Topic, group: opts.Group,
+			client: client, clientID: cfg.clientID(), log: opts.Logger, topic: opts.Topic, group: opts.Group,
 			instance: opts.InstanceID, session: opts.SessionTimeout,
 		},
 	}

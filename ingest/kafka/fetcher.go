@@ -53,7 +53,7 @@ func (f *fetcher) run(ctx context.Context, offset int64) {
 	maxBytes := f.maxBytes
 	for ctx.Err() == nil {
 		sent := time.Now()
-		got, err := fetch(ctx, f.client, &rawFetch{
+		got, err := fetch(ctx, f.client, fetchRequest{
 			topic: f.topic, partition: f.partition, offset: offset, wait: fetchWait, maxBytes: maxBytes, clientID: f.clientID,
 		})
 		if errors.Is(err, kgo.OffsetOutOfRange) {

@@ -17,6 +17,7 @@ import (
 type membership struct {
 	client   *kgo.Client
 	log      *slog.Logger
+	clientID string
 	topic    string
 	group    string
 	instance string
@@ -176,14 +177,7 @@ func (m *membership) beat(g *generation) {
 				return
 			case <-tick.C:
 			}
-			rctx, cancel := context.WithTimeout(ctx, session)
-			res, err := m.client.Heartbeat(rctx, &kgo.HeartbeatRequest{
-				GroupID: group, GenerationID: g.id, MemberID: g.member, GroupInstanceID: instance,
-			})
-			cancel()
-			if err == nil {
-				err = res.Error
-			}
+			err := heartbeat(ctx, m.client, m.clientID, group, instance, g, session)
 			switch {
 			case err == nil:
 				heard = time.Now()
@@ -219,14 +213,7 @@ func (m *membership) leave(ctx context.Context) error {
 	if m.memberID == "" {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
-	defer cancel()
-	res, err := m.client.LeaveGroup(ctx, &kgo.LeaveGroupRequest{
-		GroupID: m.group, Members: []kgo.LeaveGroupRequestMember{{ID: m.memberID, GroupInstanceID: m.instance}},
-	})
-	if err == nil {
-		err = res.Error
-	}
+	err := leaveGroup(ctx, m.client, m.clientID, m.group, m.instance, m.memberID)
 	if err != nil && !fenced(err) {
 		return fmt.Errorf("leave consumer group %s: %w", m.group, err)
 	}

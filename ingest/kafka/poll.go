@@ -166,7 +166,7 @@ func (c *Consumer) newGeneration(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		return err
+		return orDone(ctx, err)
 	}
 	parts, err := c.locate(ctx, g.parts)
 	if err != nil {
@@ -262,4 +262,16 @@ func (c *Consumer) endGeneration(ctx context.Context) error {
 		c.log.Warn("kafka: the last batch could not be acknowledged before leaving the generation", "group", c.opts.Group, "error", err)
 	}
 	return nil
+}
+
+// orDone prefers the context's error: a request that ran into ctx's deadline reports an I/O
+// timeout of its own.
+func orDone(ctx context.Context, err error) error {
+	if at, ok := ctx.Deadline(); ok && !time.Now().Before(at) {
+		return context.DeadlineExceeded
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
 }

@@ -43,7 +43,7 @@ func Scan(ctx context.Context, cfg Config, topic string, fn func(Record) error) 
 func scanPartition(ctx context.Context, client *kgo.Client, id, topic string, p int32, b bounds, u *unpacker, fn func(Record) error) error {
 	failures := 0
 	for at := b.first; at < b.last; {
-		got, err := fetch(ctx, client, &rawFetch{topic: topic, partition: p, offset: at, wait: fetchWait, maxBytes: 4 << 20, clientID: id})
+		got, err := fetch(ctx, client, fetchRequest{topic: topic, partition: p, offset: at, wait: fetchWait, maxBytes: 4 << 20, clientID: id})
 		if err != nil {
 			if failures++; failures > 10 || ctx.Err() != nil || errors.Is(err, kgo.OffsetOutOfRange) || !transient(err) {
 				return err
