@@ -49,7 +49,7 @@ type library struct {
 
 // analysis mirrors chdb_query_analysis_v1.
 type analysis struct {
-	size, statements, flags, class uint32
+	size, statements, _, class uint32
 }
 
 // openLibrary maps libchdb into the process and takes its signal handling away, which

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -148,4 +149,9 @@ func must(t testing.TB, url, sql string) string {
 		t.Fatalf("%s\n%d %s", sql, status, body)
 	}
 	return strings.TrimSuffix(body, "\n")
+}
+
+func newRecorded(body string) (*http.Request, *httptest.ResponseRecorder) {
+	req := httptest.NewRequest(http.MethodPost, "http://127.0.0.1/", strings.NewReader(body))
+	return req, httptest.NewRecorder()
 }

@@ -107,8 +107,9 @@ func (c *counted) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := c.r.Read(p)
+	first := c.done == 0
 	c.done += int64(n)
-	if c.done-c.told >= 8<<20 || err == io.EOF {
+	if first || c.done-c.told >= 8<<20 || err == io.EOF {
 		c.told = c.done
 		c.progress(c.done, c.total, c.what)
 	}
