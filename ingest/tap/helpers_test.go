@@ -185,7 +185,7 @@ func keysOf(v any) int {
 	return n
 }
 
-// bench is an observer without processes: lines in, events out.
+// lines is an observer without processes: lines in, events out.
 type lines struct {
 	tb   testing.TB
 	o    *observer

@@ -28,7 +28,8 @@ type observer struct {
 	seq      uint64
 	unseen   uint64 // part of count.dropped that seq already has gaps for
 	reported uint64 // count.dropped when it was last told
-	noisy    int    // events about unreadable lines since the last heartbeat
+	panics   int
+	noisy    int // events about unreadable lines since the last heartbeat
 
 	server   serverFields
 	fallback string // server name until the server has told its own
@@ -101,6 +102,7 @@ func (o *observer) observe(m message) {
 	// A parser that fails costs one message, never the server.
 	defer func() {
 		if r := recover(); r != nil {
+			o.panics++
 			o.count.parseErrors.Add(1)
 			o.log.Error("tap: message not understood", "bytes", m.size, "from", m.dir.String())
 		}
