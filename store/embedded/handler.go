@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // ServeHTTP is ClickHouse's HTTP interface.
@@ -64,6 +65,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = out.finish(st) // the client is gone, nothing is left to do
 }
 
+// stall is how long a client may take to send a body, or to take a piece of an answer.
+const stall = time.Minute
+
 func (s *Server) answer(r *http.Request, req *request, out *response) (Stats, error) {
 	// Bodies are in memory, so only a few requests may have one at a time.
 	if r.ContentLength != 0 {
@@ -74,7 +78,11 @@ func (s *Server) answer(r *http.Request, req *request, out *response) (Stats, er
 			return Stats{}, &clientError{r.Context().Err()}
 		}
 	}
+	// A client that stalls must give its place up. Afterwards a read may take its time.
+	control := http.NewResponseController(out.w)
+	_ = control.SetReadDeadline(time.Now().Add(stall)) // what is no network connection cannot stall
 	body, bad := s.body(r)
+	_ = control.SetReadDeadline(time.Time{})
 	if bad != nil {
 		return Stats{}, bad
 	}

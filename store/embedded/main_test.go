@@ -78,7 +78,7 @@ type process struct {
 	out   *bufio.Scanner
 }
 
-func startChild(t *testing.T, path string, env ...string) *process {
+func startChild(t testing.TB, path string, env ...string) *process {
 	t.Helper()
 	embeddedtest.Server(t) // skips without npm, and fetches once for everybody
 	p := &process{lines: map[string]string{}}

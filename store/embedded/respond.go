@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ClickHouse/ch-go/compress"
 	"github.com/andybalholm/brotli"
@@ -124,12 +125,19 @@ func (r *response) Write(p []byte) (int, error) {
 			return 0, err
 		}
 	}
+	r.allow()
 	return r.out.Write(p)
+}
+
+// allow gives the client time for the next piece: one that stalls holds a connection of the engine.
+func (r *response) allow() {
+	_ = http.NewResponseController(r.w).SetWriteDeadline(time.Now().Add(stall))
 }
 
 // start sends the status and what was held back.
 func (r *response) start(status int) error {
 	r.started = true
+	r.allow()
 	if r.req.encoding != "" {
 		r.w.Header().Set("Content-Encoding", r.req.encoding)
 	}
