@@ -1,0 +1,104 @@
+package ingest
+
+import (
+	"strings"
+
+	"picket/detect"
+)
+
+// what says how a member of a native event is read.
+type what uint8
+
+const (
+	asField what = iota
+	asGroup
+	asTime
+	asNothing // checked, then ignored: the consumer knows better
+	asLabels
+	asArgs
+	asResult
+	asFindings
+)
+
+type name struct {
+	key   string
+	hash  uint32
+	group uint8 // the object that the key is in; 0 is the event itself
+	what  what
+	opens uint8 // for asGroup: the number of the group
+	field detect.Field
+}
+
+// names finds a member by its group and key, by the hash that the scanner made already.
+// Keys that differ in case only have the same hash, so that a variant is found too.
+type names struct {
+	slots  [512]int16 // 1 + index into all
+	all    []name
+	groups []string // by number: "", "server", ...
+}
+
+func newNames() *names {
+	n := &names{groups: []string{""}}
+	n.add(name{key: "time", what: asTime})
+	n.add(name{key: "observed", what: asNothing})
+	n.add(name{key: "labels", what: asLabels})
+	group := func(s string) uint8 {
+		for i, g := range n.groups {
+			if g == s {
+				return uint8(i)
+			}
+		}
+		n.groups = append(n.groups, s)
+		g := uint8(len(n.groups) - 1)
+		n.add(name{key: s, what: asGroup, opens: g})
+		return g
+	}
+	for f := range detect.NumFields {
+		path, w := f.String(), asField
+		switch f {
+		case detect.IOArgs:
+			w = asArgs
+		case detect.IOResult:
+			w = asResult
+		}
+		g, key, in := strings.Cut(path, ".")
+		if !in {
+			n.add(name{key: path, what: w, field: f})
+			continue
+		}
+		n.add(name{key: key, group: group(g), what: w, field: f})
+	}
+	n.add(name{key: "findings", group: group("io"), what: asFindings})
+	return n
+}
+
+func slotOf(group uint8, hash uint32) uint32 {
+	return ((hash ^ uint32(group)*0x85EBCA6B) * 0x9E3779B1) >> 23
+}
+
+func (n *names) add(x name) {
+	x.hash = foldHash(x.key)
+	n.all = append(n.all, x)
+	i := slotOf(x.group, x.hash)
+	for n.slots[i] != 0 {
+		i = (i + 1) & 511
+	}
+	n.slots[i] = int16(len(n.all))
+}
+
+// find looks a key up. variant is true when the format has the key in another case only.
+func (n *names) find(group uint8, key string, hash uint32) (x *name, variant bool) {
+	for i := slotOf(group, hash); n.slots[i] != 0; i = (i + 1) & 511 {
+		x := &n.all[n.slots[i]-1]
+		if x.group != group || x.hash != hash {
+			continue
+		}
+		if x.key == key {
+			return x, false
+		}
+		if strings.EqualFold(x.key, key) {
+			return nil, true
+		}
+	}
+	return nil, false
+}
