@@ -17,10 +17,15 @@ const maxBlocks = 8000
 // events is only in plain_text and in rich_text's text elements, where Slack
 // looks for no markup, mention, link or emoji name.
 func (r Renderer) Blocks(i Incident) (blocks []slack.Block, fallback string) {
+	m, blocks := r.fit(i)
+	return blocks, m.Fallback
+}
+
+func (r Renderer) fit(i Incident) (m Message, blocks []slack.Block) {
 	for detail := 0; ; detail++ {
-		m := r.Message(i, detail)
+		m = r.Message(i, detail)
 		if blocks = m.blocks(); detail == 12 || encodedWidth(blocks) < maxBlocks {
-			return blocks, m.Fallback
+			return m, blocks
 		}
 	}
 }

@@ -83,10 +83,11 @@ func blank(r rune) bool {
 }
 
 var (
-	// Any scheme, also with more or fewer slashes than usual.
-	urlScheme = regexp.MustCompile(`(?i)\b([a-z][a-z0-9+.-]{0,31}):([/\\]{1,8})([^\s/\\?#]*)`)
+	// Whatever stands before the colon: text can be glued together so that a scheme begins mid-word.
+	authority = regexp.MustCompile(`:([/\\]{2,}[^\s/\\?#:]*)`)
+	webScheme = regexp.MustCompile(`(?i)http(s?)(?::|\[:\])`)
 	// Schemes without slashes that a client may make clickable or run.
-	bareScheme = regexp.MustCompile(`(?i)\b(javascript|vbscript|data|mailto|tel|sms|slack|file|about|blob):(\S)`)
+	bareScheme = regexp.MustCompile(`(?i)\b(javascript|vbscript|data|mailto|tel|sms|slack|blob):`)
 	address    = regexp.MustCompile(`([^\s@<>]{1,64})@([^\s@<>]*\.[^\s@<>]+)`)
 	// Clients make links of host names without a scheme when the ending is a common one.
 	bareHost = regexp.MustCompile(`(?i)\b((?:[\pL\pN_-]+\.)+)(com|net|org|io|dev|app|co|ru|cn|info|biz|xyz|me|ai|ly|gg|to|top|site|` +
@@ -101,20 +102,9 @@ func defang(s string) string {
 	if !strings.ContainsAny(s, ":.@") {
 		return s
 	}
-	s = urlScheme.ReplaceAllStringFunc(s, func(u string) string {
-		m := urlScheme.FindStringSubmatch(u)
-		scheme := m[1]
-		switch strings.ToLower(scheme) {
-		case "http":
-			scheme = "hxxp"
-		case "https":
-			scheme = "hxxps"
-		default:
-			return scheme + "[:]" + m[2] + dots(m[3])
-		}
-		return scheme + "[:]" + m[2] + dots(m[3])
-	})
-	s = bareScheme.ReplaceAllString(s, "$1[:]$2")
+	s = authority.ReplaceAllStringFunc(s, func(u string) string { return "[:]" + dots(u[1:]) })
+	s = webScheme.ReplaceAllString(s, "hxxp$1[:]")
+	s = bareScheme.ReplaceAllString(s, "$1[:]")
 	s = address.ReplaceAllStringFunc(s, func(a string) string {
 		at := strings.LastIndexByte(a, '@')
 		return a[:at] + "[@]" + dots(a[at+1:])
@@ -159,3 +149,6 @@ func clip(s string, limit int) string {
 	}
 	return strings.TrimRight(s[:end], " ") + "…"
 }
+
+// brief is Clean and clip, and does not look at what will be cut.
+func brief(s string, limit int) string { return clip(Clean(head(s, 4*limit+64)), limit) }

@@ -95,7 +95,7 @@ func retryable(err error) (*RetryError, bool) {
 // IncidentKey names the incident of an alert. GroupID is a keyed hash over
 // tenant, fields and values, so the key holds nothing personal.
 func IncidentKey(a detect.Alert) string {
-	return clip(Clean(a.Rule.ID), 64) + "/" + clip(Clean(a.GroupID), 128)
+	return brief(a.Rule.ID, 64) + "/" + brief(a.GroupID, 128)
 }
 
 // Severities from mildest to worst.

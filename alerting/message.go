@@ -57,15 +57,15 @@ func (r Renderer) budget(detail int) budget {
 // Message renders an incident in full; each step of detail above 0 shows less.
 func (r Renderer) Message(i Incident, detail int) Message {
 	a, b := i.Alert, r.budget(detail)
-	title := clip(Clean(a.Title), b.title)
+	title := brief(a.Title, b.title)
 	if title == "" {
-		title = clip(Clean(a.Rule.Title), b.title)
+		title = brief(a.Rule.Title, b.title)
 	}
 	sev := severityName(a.Severity)
 	m := Message{
 		Severity: sev,
 		Headline: Emoji(sev) + " " + strings.ToUpper(sev) + ": " + title,
-		Why:      clip(Clean(a.Why), b.why),
+		Why:      brief(a.Why, b.why),
 		Tags:     tags(a.Rule.Tags, b.tags),
 		Since:    since(i),
 	}
@@ -81,7 +81,7 @@ func (r Renderer) Message(i Incident, detail int) Message {
 		m.Query = ""
 	}
 	m.Footer = strings.Join(slices.DeleteFunc([]string{
-		clip(Clean(a.Rule.ID), 40), clip(Clean(a.Rule.Name), 80), "alert " + clip(Clean(a.ID), 40), strings.Join(m.Tags, " "),
+		brief(a.Rule.ID, 40), brief(a.Rule.Name, 80), "alert " + brief(a.ID, 40), strings.Join(m.Tags, " "),
 	}, func(s string) bool { return s == "" }), "  ·  ")
 	m.Fallback = clip(m.Headline+" ("+plural(a.Count, "event")+")", 300)
 	return m
@@ -93,7 +93,7 @@ func (r Renderer) Change(i Incident) (text string, worse bool) {
 	a, t := i.Alert, i.Told
 	switch {
 	case SeverityRank(a.Severity) > SeverityRank(t.Severity):
-		return fmt.Sprintf("Severity rose from %s to %s: %s.", severityName(t.Severity), severityName(a.Severity), clip(Clean(a.Why), 300)), true
+		return fmt.Sprintf("Severity rose from %s to %s: %s.", severityName(t.Severity), severityName(a.Severity), brief(a.Why, 300)), true
 	case a.ID != t.AlertID:
 		return fmt.Sprintf("It goes on: alert %d of this incident, %s in all since %s UTC.",
 			i.Alerts, plural(i.Total, "event"), clock(since(i))), false
@@ -150,11 +150,11 @@ func facts(i Incident, b budget) []Fact {
 		}
 		label := labels[g.Field]
 		if label == "" {
-			label = clip(Clean(g.Field), 40)
+			label = brief(g.Field, 40)
 		}
-		f := Fact{Label: label, Value: clip(Clean(g.Value), b.value), Code: true}
+		f := Fact{Label: label, Value: brief(g.Value, b.value), Code: true}
 		if g.Key != "" {
-			f.Note = "pseudonym, key " + clip(Clean(g.Key), 16)
+			f.Note = "pseudonym, key " + brief(g.Key, 16)
 		}
 		out = append(out, f)
 	}
@@ -164,7 +164,7 @@ func facts(i Incident, b budget) []Fact {
 	if s := distinct(a.Evidence, b, func(e detect.Evidence) string { return e.Tool }); s != "" && !grouped(a, "mcp.tool") {
 		out = append(out, Fact{Label: "Tool", Value: s, Code: true})
 	}
-	if t := clip(Clean(a.Tenant), 64); t != "" {
+	if t := brief(a.Tenant, 64); t != "" {
 		out = append(out, Fact{Label: "Tenant", Value: t, Code: true})
 	}
 	count := plural(a.Count, "event")
@@ -173,7 +173,7 @@ func facts(i Incident, b budget) []Fact {
 	} else {
 		count += " so far"
 	}
-	if w := clip(Clean(a.Rule.Window), 16); w != "" {
+	if w := brief(a.Rule.Window, 16); w != "" && a.Threshold > 1 {
 		count += fmt.Sprintf("; fires at %s in %s", number(a.Threshold), w)
 	}
 	if i.Alerts > 1 {
@@ -194,7 +194,7 @@ func grouped(a detect.Alert, field string) bool {
 func distinct(ev []detect.Evidence, b budget, of func(detect.Evidence) string) string {
 	var seen []string
 	for _, e := range ev {
-		if s := clip(Clean(of(e)), b.value/2); s != "" && !slices.Contains(seen, s) {
+		if s := brief(of(e), b.value/2); s != "" && !slices.Contains(seen, s) {
 			seen = append(seen, s)
 		}
 	}
@@ -212,11 +212,11 @@ func evidence(ev []detect.Evidence, b budget) []string {
 	for _, e := range ev {
 		parts := []string{e.Time.UTC().Format("15:04:05.000Z")}
 		for _, s := range []string{e.Type, e.Outcome, e.Server, e.Tool, e.Finding} {
-			if s = clip(Clean(s), b.value/3); s != "" {
+			if s = brief(s, b.value/3); s != "" {
 				parts = append(parts, s)
 			}
 		}
-		if s := clip(Clean(e.EventID), 64); s != "" {
+		if s := brief(e.EventID, 64); s != "" {
 			parts = append(parts, "id="+s)
 		}
 		out = append(out, strings.Join(parts, "  "))
@@ -249,7 +249,7 @@ func steps(runbook string, limit int) (out []string, ordered bool) {
 func tags(in []string, limit int) []string {
 	var out []string
 	for _, t := range in {
-		t = clip(Clean(t), 40)
+		t = brief(t, 40)
 		if limit -= width(t) + 1; limit < 0 {
 			break
 		}

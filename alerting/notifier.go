@@ -119,7 +119,7 @@ func (n *Notifier) Handle(ctx context.Context, a detect.Alert) (d Delivery, reco
 // remembered, and so recorded, has known set.
 func (n *Notifier) reason(a detect.Alert) (reason string, known bool) {
 	if a.Mode != "alert" {
-		return "mode " + clip(Clean(a.Mode), 20) + " is not told", false
+		return "mode " + brief(a.Mode, 20) + " is not told", false
 	}
 	if SeverityRank(a.Severity) < n.min {
 		return "below the severity of this destination", false

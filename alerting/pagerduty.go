@@ -166,7 +166,7 @@ func (p *PagerDuty) payload(i Incident) *pagerDutyPayload {
 	m := p.render.Message(i, 0)
 	a := i.Alert
 	details := map[string]any{
-		"rule": clip(Clean(a.Rule.ID+" "+a.Rule.Name), 200), "alert_id": clip(Clean(a.ID), 64), "why": m.Why,
+		"rule": brief(a.Rule.ID+" "+a.Rule.Name, 200), "alert_id": brief(a.ID, 64), "why": m.Why,
 		"count": a.Count, "threshold": a.Threshold, "settled": a.Settled, "incident_events": i.Total, "incident_alerts": i.Alerts,
 	}
 	for _, f := range m.Facts {
@@ -191,15 +191,15 @@ func (p *PagerDuty) payload(i Incident) *pagerDutyPayload {
 	}
 	source := "picket"
 	for _, e := range a.Evidence {
-		if s := clip(Clean(e.Server), 128); s != "" {
+		if s := brief(e.Server, 128); s != "" {
 			source = s
 			break
 		}
 	}
 	return &pagerDutyPayload{
 		Summary: clip(m.Headline+". "+m.Why, pagerDutySummary), Source: source, Severity: pagerDutySeverity(a.Severity),
-		Timestamp: a.Last.UTC().Format(time.RFC3339Nano), Component: clip(Clean(a.Tenant), 128),
-		Class: clip(Clean(a.Rule.Name), 128), Group: clip(Clean(a.Rule.ID), 64), Details: details,
+		Timestamp: a.Last.UTC().Format(time.RFC3339Nano), Component: brief(a.Tenant, 128),
+		Class: brief(a.Rule.Name, 128), Group: brief(a.Rule.ID, 64), Details: details,
 	}
 }
 

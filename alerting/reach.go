@@ -100,7 +100,7 @@ func oneLine(s string, secrets ...Secret) string {
 			s = strings.ReplaceAll(s, x.Reveal(), x.String())
 		}
 	}
-	return clip(Clean(s), 300)
+	return brief(s, 300)
 }
 
 // pace leaves at least every between the end of one call and the start of the

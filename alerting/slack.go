@@ -170,7 +170,7 @@ func (s *Slack) message(i Incident, part, fallback string, blocks []slack.Block)
 		slack.MsgOptionLinkNames(false),
 		slack.MsgOptionMetadata(slack.SlackMetadata{
 			EventType:    metadataType,
-			EventPayload: map[string]any{"incident": i.Key, "alert": clip(Clean(i.Alert.ID), 64), "part": part},
+			EventPayload: map[string]any{"incident": i.Key, "alert": brief(i.Alert.ID, 64), "part": part},
 		}),
 	}
 }

@@ -60,7 +60,7 @@ func (w *Webhook) Send(ctx context.Context, i Incident) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, fmt.Errorf("webhook: encode the incident: %w", err)
 	}
-	id := fmt.Sprintf("%s-%d-%t", clip(Clean(i.Alert.ID), 64), i.Alert.Count, i.Alert.Settled)
+	id := fmt.Sprintf("%s-%d-%t", brief(i.Alert.ID, 64), i.Alert.Count, i.Alert.Settled)
 	h := http.Header{"Idempotency-Key": {id}}
 	if !w.key.Empty() {
 		t := strconv.FormatInt(time.Now().Unix(), 10)
