@@ -9,7 +9,7 @@
 # --tls DIR adds listeners with the certificates in DIR (server.pem: key and chain, ca.pem: who may
 # sign clients): PORT+2 TLS, PORT+3 TLS that asks for a client certificate, PORT+4 SASL over TLS,
 # PORT+5 SASL in plaintext; users picket and limited, both with the password "picket-dev";
-# plaintext clients and picket may do everything, limited nothing.
+# plaintext clients, picket and the certificate CN=client may do everything, limited nothing.
 # Needs Java 17 or newer, and Maven for the first start; after that it works offline.
 set -euo pipefail
 
@@ -93,7 +93,7 @@ ssl.truststore.location=$tls/ca.pem
 ssl.enabled.protocols=TLSv1.3,TLSv1.2
 listener.name.mtls.ssl.client.auth=required
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-super.users=User:ANONYMOUS;User:picket
+super.users=User:ANONYMOUS;User:picket;User:CN=client
 EOF
   local l
   for l in sasltls sasl; do

@@ -198,7 +198,7 @@ func explain(err error, topic, group string) error {
 		hint = fmt.Sprintf("this user may not use consumer group %s; grant it, as with: kafka-acls.sh --bootstrap-server ... --add --allow-principal User:... --operation Read --group %s", group, group)
 	case errors.Is(err, kgo.ClusterAuthorizationFailed):
 		hint = "this user may not do that on the cluster; use one with Alter and Create on the cluster, or let an administrator run it"
-	case errors.Is(err, kgo.UnknownTopicOrPartition) && topic != "":
+	case unknownTopic(err) && topic != "":
 		hint = fmt.Sprintf("topic %s does not exist, or this user may not see it; picket topics create makes it", topic)
 	case errors.Is(err, kgo.NotEnoughReplicas), errors.Is(err, kgo.NotEnoughReplicasAfterAppend):
 		hint = "fewer replicas are in sync than min.insync.replicas asks for; are all brokers up?"

@@ -220,24 +220,5 @@ func (m *membership) leave(ctx context.Context) error {
 	return nil
 }
 
-// partitionCount asks for a topic's partitions, and never creates the topic.
-func partitionCount(ctx context.Context, client *kgo.Client, topic string) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
-	defer cancel()
-	res, err := client.Metadata(ctx, &kgo.MetadataRequest{Topics: []string{topic}})
-	if err != nil {
-		return 0, fmt.Errorf("look up topic %s: %w", topic, err)
-	}
-	for _, t := range res.Topics {
-		if t.Name == topic {
-			if t.Error != nil {
-				return 0, fmt.Errorf("look up topic %s: %w", topic, explain(t.Error, topic, ""))
-			}
-			return len(t.Partitions), nil
-		}
-	}
-	return 0, fmt.Errorf("look up topic %s: %w", topic, explain(kgo.UnknownTopicOrPartition, topic, ""))
-}
-
 // forget makes the next join one of a newcomer. A static member is known by its instance id.
 func (m *membership) forget() { m.memberID, m.owned = "", nil }

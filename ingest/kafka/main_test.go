@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,7 +14,12 @@ import (
 	"picket/ingest/kafka/kafkatest"
 )
 
-func TestMain(m *testing.M) { kafkatest.Main(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("PICKET_EMBEDDED_CHILD"); dir != "" {
+		child(dir)
+	}
+	kafkatest.Main(m)
+}
 
 var topicSerial atomic.Int64
 
@@ -87,7 +93,7 @@ func poll(t testing.TB, c *kafka.Consumer) kafka.Batch {
 	}
 }
 
-// pollOnce polls until there is nothing to read.
+// pollEmpty polls once, and finds nothing.
 func pollEmpty(t testing.TB, c *kafka.Consumer) {
 	t.Helper()
 	b, err := c.Poll(t.Context())

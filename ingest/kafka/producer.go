@@ -160,6 +160,7 @@ func recordSize(r *kgo.Record) int {
 func (p *Producer) send(ctx context.Context, to target, records []kgo.Record) error {
 	var err error
 	told := false
+	began := time.Now()
 	for range backoff(ctx, 0) {
 		for _, r := range records { // a try before may have read them
 			rewind(r.Key)
@@ -178,8 +179,8 @@ func (p *Producer) send(ctx context.Context, to target, records []kgo.Record) er
 		if err == nil || !transient(err) {
 			return err
 		}
-		if errors.Is(err, kgo.UnknownTopicOrPartition) && !p.exists(ctx, to) {
-			return err
+		if unknownTopic(err) && time.Since(began) > topicTakes {
+			return kgo.UnknownTopicOrPartition
 		}
 		if !told {
 			told = true
@@ -193,12 +194,6 @@ func rewind(b kgo.Bytes) {
 	if s, ok := b.(interface{ Reset() }); ok {
 		s.Reset()
 	}
-}
-
-// exists tells a partition that is not there from one that a broker has yet to hear of.
-func (p *Producer) exists(ctx context.Context, to target) bool {
-	n, err := partitionCount(ctx, p.client, to.topic)
-	return err == nil && int(to.partition) < n
 }
 
 func (p *Producer) partitions(ctx context.Context, topic string) (int, error) {
