@@ -1,6 +1,9 @@
 package detect
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Rule is one compiled rule. It is immutable and shared.
 type Rule struct {
@@ -21,6 +24,12 @@ type Rule struct {
 
 	File string // where it was loaded from, with the line of the document
 	Line int
+
+	Confidence, Risk int
+	FalsePositives   []string
+
+	program program
+	tests   []testDoc
 }
 
 // Mode says what a completion does.
@@ -59,9 +68,26 @@ type Detector struct {
 	Field     Field         // of distinct and sum
 }
 
-// GroupTerm is one part of a group key: the first of Fields that the event has.
+// GroupTerm is one part of a group key: the first of Fields that the event
+// has, or else the label.
 type GroupTerm struct {
 	Fields []Field // more than one: coalesce
+	Label  string  // key of a label, tried after Fields; empty: none
+}
+
+// String is the term as rules write it.
+func (t GroupTerm) String() string {
+	names := make([]string, 0, len(t.Fields)+1)
+	for _, f := range t.Fields {
+		names = append(names, f.String())
+	}
+	if t.Label != "" {
+		names = append(names, "labels."+t.Label)
+	}
+	if len(names) == 1 {
+		return names[0]
+	}
+	return "coalesce(" + strings.Join(names, ", ") + ")"
 }
 
 // Match says that an event matched a rule (all of its exceptions considered).

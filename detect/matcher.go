@@ -1,0 +1,214 @@
+package detect
+
+// Matcher evaluates the stateless part of a rule set: which rules an event
+// matches. It holds scratch memory; one goroutine owns it. Where nothing
+// matches it allocates nothing.
+type Matcher struct {
+	rs    *RuleSet
+	epoch uint64 // of the event at hand; stamps what was computed for it
+
+	candidates set
+	fold       [firstNumber]foldCache
+	hit        [firstNumber]hitCache
+	one        [1]string
+	scratch    []byte
+	labels     [][]byte
+	env        map[string]any // of where
+	vm         whereVM
+	stats      MatchStats
+}
+
+// MatchStats counts what happened since the Matcher was made.
+type MatchStats struct {
+	Events     uint64
+	Candidates uint64 // rules that the index let through
+	Matches    uint64
+	Errors     uint64 // where expressions that ended with an error, which is no match
+}
+
+type foldCache struct {
+	epoch  uint64
+	values [][]byte
+	buf    []byte
+}
+
+type hitCache struct {
+	epoch uint64
+	hits  set
+}
+
+// NewMatcher makes a matcher for rs.
+func NewMatcher(rs *RuleSet) *Matcher {
+	m := &Matcher{rs: rs, candidates: make(set, (len(rs.rules)+63)/64), env: map[string]any{}}
+	for f, l := range rs.literals {
+		if l != nil {
+			m.hit[f].hits = l.newSet()
+		}
+	}
+	return m
+}
+
+// Stats returns the counts so far.
+func (m *Matcher) Stats() MatchStats { return m.stats }
+
+// Match appends what ev matches to dst, in the order of the rules. Scan and the
+// derived fields come before it.
+func (m *Matcher) Match(dst []Match, ev *Event) []Match {
+	m.stats.Events++
+	if ev.Flag(SrcLoop) {
+		return dst
+	}
+	m.epoch++
+	m.rs.index.candidates(m, ev)
+	for w, word := range m.candidates {
+		for ; word != 0; word &= word - 1 {
+			rule := m.rs.rules[w*64+trailingZeros(word)]
+			m.stats.Candidates++
+			if add, ok := rule.program.match(m, ev); ok {
+				m.stats.Matches++
+				dst = append(dst, Match{Rule: rule.Index, Add: add})
+			}
+		}
+	}
+	return dst
+}
+
+// program is the compiled condition of one rule.
+type program struct {
+	cond    pred
+	where   *where
+	except  []exception
+	score   []scoreTerm
+	atLeast float64 // of score
+	field   Field   // whose value is added (sum) or must be there (distinct)
+	kind    DetectorKind
+}
+
+type exception struct {
+	match pred
+	until int64 // event time in Unix nanoseconds from which it no longer applies; 0: never ends
+}
+
+type scoreTerm struct {
+	match pred
+	add   float64
+}
+
+func (p *program) match(m *Matcher, ev *Event) (add float64, ok bool) {
+	add = 1
+	switch p.kind {
+	case DetectSum:
+		if !ev.Has(p.field) {
+			return 0, false
+		}
+		add = ev.num[p.field-firstNumber]
+	case DetectDistinct:
+		if !ev.Has(p.field) {
+			return 0, false
+		}
+	}
+	if !p.cond.eval(m, ev) {
+		return 0, false
+	}
+	if p.kind == DetectScore {
+		add = 0
+		for i := range p.score {
+			if p.score[i].match.eval(m, ev) {
+				add += p.score[i].add
+			}
+		}
+		if add < p.atLeast {
+			return 0, false
+		}
+	}
+	if p.where != nil && !p.where.eval(m, ev) {
+		return 0, false
+	}
+	for i := range p.except {
+		x := &p.except[i]
+		if (x.until == 0 || ev.Time.UnixNano() < x.until) && x.match.eval(m, ev) {
+			return 0, false
+		}
+	}
+	return add, true
+}
+
+func (m *Matcher) has(ev *Event, s subject) bool {
+	if s.label != "" {
+		_, ok := ev.label(s.label)
+		return ok
+	}
+	return ev.Has(s.field)
+}
+
+func (e *Event) label(key string) (string, bool) {
+	for i := range e.labels {
+		if e.labels[i].key == key {
+			return e.labels[i].value, true
+		}
+	}
+	return "", false
+}
+
+// values returns the raw texts of s; they are good until the next call.
+func (m *Matcher) values(ev *Event, s subject) []string { return valuesOf(ev, s, &m.one) }
+
+func valuesOf(ev *Event, s subject, one *[1]string) []string {
+	if s.label != "" {
+		v, ok := ev.label(s.label)
+		if !ok {
+			return nil
+		}
+		one[0] = v
+		return one[:]
+	}
+	if !ev.Has(s.field) {
+		return nil
+	}
+	if s.field >= firstList {
+		return ev.lists[s.field-firstList]
+	}
+	one[0] = ev.text[s.field]
+	return one[:]
+}
+
+// folded returns the folded texts of s, made once per event and field.
+func (m *Matcher) folded(ev *Event, s subject) [][]byte {
+	if s.label != "" {
+		v, ok := ev.label(s.label)
+		if !ok {
+			return nil
+		}
+		m.scratch = appendFold(m.scratch[:0], v)
+		m.labels = append(m.labels[:0], m.scratch)
+		return m.labels
+	}
+	c := &m.fold[s.field]
+	if c.epoch == m.epoch {
+		return c.values
+	}
+	c.epoch = m.epoch
+	c.values, c.buf = c.values[:0], c.buf[:0]
+	for _, v := range m.values(ev, s) {
+		// An earlier value keeps its bytes even where buf moves.
+		start := len(c.buf)
+		c.buf = appendFold(c.buf, v)
+		c.values = append(c.values, c.buf[start:len(c.buf):len(c.buf)])
+	}
+	return c.values
+}
+
+// hits returns which literals the field's texts hold: one pass per event and field.
+func (m *Matcher) hits(ev *Event, f Field) set {
+	c := &m.hit[f]
+	if c.epoch == m.epoch {
+		return c.hits
+	}
+	c.epoch = m.epoch
+	clear(c.hits)
+	l := m.rs.literals[f]
+	for _, v := range m.values(ev, subject{field: f}) {
+		m.scratch = l.scan(v, c.hits, m.scratch)
+	}
+	return c.hits
+}
