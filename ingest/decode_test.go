@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -312,13 +311,13 @@ func TestDeadRecord(t *testing.T) {
 	if !errors.As(err, &r) {
 		t.Fatal(err)
 	}
-	dead := DeadRecord(rec, r)
-	if string(dead.Value) != "hello" || string(dead.Key) != "mcp.events:3:42" {
-		t.Errorf("%q %q", dead.Key, dead.Value)
+	dead := NewDeadLetter(rec, r)
+	if string(dead.Value) != "hello" || string(dead.Key()) != "mcp.events:3:42" {
+		t.Errorf("%q %q", dead.Key(), dead.Value)
 	}
-	got, _ := json.Marshal(dead.Headers)
-	for _, want := range []string{`"not_json"`, `"decode"`, `"42"`, `"2026-11-22T14:30:00Z"`} {
-		if !strings.Contains(string(got), want) {
+	got := fmt.Sprintf("%s", dead.Headers())
+	for _, want := range []string{"{picket-class not_json}", "{picket-stage decode}", "{picket-offset 42}", "{picket-append 2026-11-22T14:30:00Z}"} {
+		if !strings.Contains(got, want) {
 			t.Errorf("headers %s lack %s", got, want)
 		}
 	}

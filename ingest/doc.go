@@ -14,7 +14,7 @@
 //
 // A refusal is a *Reject: a low-cardinality class, and a message that names a
 // field and a byte offset but never a value, so that it may be logged, counted and
-// stored. DeadRecord gives the record for the topic of dead letters: the original
+// stored. DeadLetter is the record for the topic of dead letters: the original
 // bytes, with the reason in headers. Nothing is dropped silently.
 //
 // Memory: a Decoder copies a record's value once, into one string; every text of

@@ -218,7 +218,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	if s := fmt.Sprintf("%v %+v %#v", k, k, k); strings.Contains(s, raw) {
 		t.Errorf("a keyring prints its secrets: %s", s)
 	}
-	if fmt.Sprintf("%s", k.Keys()[0].Secret.b) != "" {
+	if len(k.Keys()[0].Secret.b) != 0 {
 		t.Error("Keys gives secrets away")
 	}
 }

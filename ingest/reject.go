@@ -39,6 +39,7 @@ const (
 	ClassTooManyValues  Class = "too_many_values"
 	ClassTooManyLabels  Class = "too_many_labels"
 	ClassUnknownField   Class = "unknown_field"
+	ClassUnreadable     Class = "unreadable" // never decoded: its batch was corrupt or beyond a limit
 )
 
 // Classes are all classes, so that a counter exists from zero for each.
@@ -47,7 +48,7 @@ func Classes() []Class {
 		ClassEmpty, ClassNotJSON, ClassBOM, ClassTooLarge, ClassTooDeep, ClassTooManyKeys,
 		ClassDuplicateKey, ClassCaseVariantKey, ClassBadUTF8, ClassBadEscape, ClassBadNumber,
 		ClassTrailingData, ClassUnknownFormat, ClassMissingField, ClassBadType, ClassBadValue,
-		ClassTooLong, ClassTooManyValues, ClassTooManyLabels, ClassUnknownField,
+		ClassTooLong, ClassTooManyValues, ClassTooManyLabels, ClassUnknownField, ClassUnreadable,
 	}
 }
 
@@ -73,33 +74,39 @@ func invalid(c Class, off int, msg string) *Reject {
 }
 
 // Header is one header of a dead letter.
-type Header struct{ Key, Value string }
+type Header struct {
+	Key   string
+	Value []byte
+}
 
-// DeadLetter is a record for the topic of dead letters. Value is the original, untouched, so
+// DeadLetter is a record that was refused, and why. Value is the original, untouched, so
 // that it can be sent again once its producer or Picket is mended; the topic is as raw as
 // the source and has its short retention. The name of a dead letter is its source
 // coordinates: writing it twice is harmless.
 type DeadLetter struct {
-	Key     []byte // "topic:partition:offset"
-	Value   []byte // the bytes of the original
-	Headers []Header
+	Record
+	Why *Reject
 }
 
-// DeadRecord makes the dead letter of a record that was refused.
-func DeadRecord(rec Record, why *Reject) DeadLetter {
-	at := strconv.FormatInt(int64(rec.Partition), 10) + ":" + strconv.FormatInt(rec.Offset, 10)
-	return DeadLetter{
-		Key:   []byte(rec.Topic + ":" + at),
-		Value: rec.Value,
-		Headers: []Header{
-			{"picket-stage", string(why.Stage)},
-			{"picket-class", string(why.Class)},
-			{"picket-reason", why.Msg},
-			{"picket-byte", strconv.Itoa(why.Offset)},
-			{"picket-topic", rec.Topic},
-			{"picket-partition", strconv.FormatInt(int64(rec.Partition), 10)},
-			{"picket-offset", strconv.FormatInt(rec.Offset, 10)},
-			{"picket-append", rec.Append.UTC().Format(time.RFC3339Nano)},
-		},
+// NewDeadLetter makes the dead letter of a record.
+func NewDeadLetter(rec Record, why *Reject) DeadLetter { return DeadLetter{rec, why} }
+
+// Key is "topic:partition:offset" of the original.
+func (d DeadLetter) Key() []byte {
+	return fmt.Appendf(nil, "%s:%d:%d", d.Topic, d.Partition, d.Offset)
+}
+
+// Headers say why, and where the record came from.
+func (d DeadLetter) Headers() []Header {
+	h := func(k, v string) Header { return Header{"picket-" + k, []byte(v)} }
+	return []Header{
+		h("stage", string(d.Why.Stage)),
+		h("class", string(d.Why.Class)),
+		h("reason", d.Why.Msg),
+		h("byte", strconv.Itoa(d.Why.Offset)),
+		h("topic", d.Topic),
+		h("partition", strconv.FormatInt(int64(d.Partition), 10)),
+		h("offset", strconv.FormatInt(d.Offset, 10)),
+		h("append", d.Append.UTC().Format(time.RFC3339Nano)),
 	}
 }
