@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -88,8 +87,7 @@ func (p *Producer) Produce(ctx context.Context, records []Record) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.opts.Timeout)
 	defer cancel()
-	to := map[target][]kgo.Record{}
-	now := time.Now()
+	to := map[target][]Record{}
 	for i := range records {
 		r := &records[i]
 		at := target{r.Topic, r.Partition}
@@ -100,14 +98,7 @@ func (p *Producer) Produce(ctx context.Context, records []Record) error {
 			}
 			at.partition = PartitionFor(r.Key, n)
 		}
-		k := kgo.Record{Time: now, Value: kgo.NewBytes(r.Value)}
-		if r.Key != nil {
-			k.Key = kgo.NewBytes(r.Key)
-		}
-		for _, h := range r.Headers {
-			k.Headers = append(k.Headers, kgo.Header{Key: h.Key, Value: h.Value})
-		}
-		to[at] = append(to[at], k)
+		to[at] = append(to[at], *r)
 	}
 	if len(to) == 1 {
 		for at, rs := range to {
@@ -126,7 +117,7 @@ func (p *Producer) Produce(ctx context.Context, records []Record) error {
 }
 
 // produceTo writes one partition's records in order, a request at a time.
-func (p *Producer) produceTo(ctx context.Context, to target, records []kgo.Record) error {
+func (p *Producer) produceTo(ctx context.Context, to target, records []Record) error {
 	for len(records) > 0 {
 		n, size := 0, 0
 		for n < len(records) {
@@ -144,33 +135,43 @@ func (p *Producer) produceTo(ctx context.Context, to target, records []kgo.Recor
 	return nil
 }
 
-func recordSize(r *kgo.Record) int {
-	n := 32
-	for _, b := range []kgo.Bytes{r.Key, r.Value} {
-		if b != nil {
-			n += b.Len()
-		}
-	}
+func recordSize(r *Record) int {
+	n := 32 + len(r.Key) + len(r.Value)
 	for _, h := range r.Headers {
 		n += len(h.Key) + len(h.Value) + 8
 	}
 	return n
 }
 
-func (p *Producer) send(ctx context.Context, to target, records []kgo.Record) error {
+// wireRecords is made anew for each try: kafka-go reads a record's bytes once, and would send
+// an empty value the second time.
+func wireRecords(records []Record) []kgo.Record {
+	now := time.Now()
+	out := make([]kgo.Record, len(records))
+	for i := range records {
+		r := &records[i]
+		k := kgo.Record{Time: now, Value: kgo.NewBytes(r.Value)}
+		if r.Key != nil {
+			k.Key = kgo.NewBytes(r.Key)
+		}
+		for _, h := range r.Headers {
+			k.Headers = append(k.Headers, kgo.Header{Key: h.Key, Value: h.Value})
+		}
+		out[i] = k
+	}
+	return out
+}
+
+func (p *Producer) send(ctx context.Context, to target, records []Record) error {
 	var err error
 	told := false
 	began := time.Now()
 	for range backoff(ctx, 0) {
-		for _, r := range records { // a try before may have read them
-			rewind(r.Key)
-			rewind(r.Value)
-		}
 		rctx, cancel := context.WithTimeout(ctx, rpcTimeout)
 		var res *kgo.ProduceResponse
 		res, err = p.client.Produce(rctx, &kgo.ProduceRequest{
 			Topic: to.topic, Partition: int(to.partition), RequiredAcks: kgo.RequireAll,
-			Records: kgo.NewRecordReader(slices.Clone(records)...), Compression: p.codec,
+			Records: kgo.NewRecordReader(wireRecords(records)...), Compression: p.codec,
 		})
 		cancel()
 		if err == nil {
@@ -188,12 +189,6 @@ func (p *Producer) send(ctx context.Context, to target, records []kgo.Record) er
 		}
 	}
 	return err
-}
-
-func rewind(b kgo.Bytes) {
-	if s, ok := b.(interface{ Reset() }); ok {
-		s.Reset()
-	}
 }
 
 func (p *Producer) partitions(ctx context.Context, topic string) (int, error) {
