@@ -23,6 +23,7 @@ type child struct {
 	waitErr error // valid after exited
 
 	signals <-chan os.Signal
+	asked   atomic.Bool    // a signal or the end of ctx was passed on to the server
 	own     chan os.Signal // ours to stop, if we asked for it
 	hurry   chan struct{}  // a signal or the end of ctx after the server has ended
 	over    chan struct{}
@@ -173,8 +174,15 @@ func (c *child) relay(ctx context.Context, o *Options, put func(message), inFlig
 	}
 	through := make(chan struct{})
 	go func() { outputs.Wait(); close(through) }()
+	var limit <-chan time.Time
+	if c.asked.Load() { // whoever wants us to end may not read any more
+		t := time.NewTimer(o.Grace)
+		defer t.Stop()
+		limit = t.C
+	}
 	select {
 	case <-through:
+	case <-limit:
 	case <-c.hurry: // the client does not take the rest
 	}
 	return exitStatus(c.cmd.ProcessState)
@@ -194,6 +202,7 @@ func (c *child) forward(ctx context.Context, o *Options) {
 				continue
 			}
 			if c.alive() {
+				c.asked.Store(true)
 				if err := c.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 					o.Logger.Warn("tap: forward signal", "signal", s.String(), "err", err)
 				}
@@ -207,6 +216,7 @@ func (c *child) forward(ctx context.Context, o *Options) {
 				return
 			}
 			ended = nil
+			c.asked.Store(true)
 			go c.terminate(o.Grace)
 		case <-c.over:
 			return

@@ -69,7 +69,8 @@ func TestBytesPassUnchanged(t *testing.T) {
 		sizes := rapid.SliceOfN(rapid.IntRange(1, 70_000), 1, 5).Draw(r, "sizes")
 		var out bytes.Buffer
 		sink := &memorySink{}
-		if _, err := Run(context.Background(), under("echo", func(o *Options) {
+		if _, err := Run(context.Background(), under("", func(o *Options) {
+			o.Command = []string{"cat"} // starts in a moment, where the test binary does not
 			o.Stdin, o.Stdout, o.Sink, o.MaxMessage = &pieces{data: in, sizes: sizes}, &out, sink, 2000
 		})); err != nil {
 			r.Fatal(err)
@@ -270,7 +271,8 @@ func gone(pid int) bool {
 }
 
 func TestStubbornServerIsEndedWhenTheClientLeaves(t *testing.T) {
-	o := under("stubborn", func(o *Options) { o.Grace = 50 * time.Millisecond })
+	stdin, in := io.Pipe()
+	o := under("stubborn", func(o *Options) { o.Stdin, o.Grace = stdin, 50*time.Millisecond })
 	out := speaking(t, &o)
 	done := make(chan int, 1)
 	go func() {
@@ -278,6 +280,7 @@ func TestStubbornServerIsEndedWhenTheClientLeaves(t *testing.T) {
 		done <- code
 	}()
 	pid := readyPID(t, out)
+	in.Close()
 	if code := <-done; code != 128+9 {
 		t.Errorf("exit %d", code)
 	}
@@ -318,4 +321,33 @@ func TestClosedClientOutputReachesTheServer(t *testing.T) {
 	if code != 128+int(syscall.SIGPIPE) {
 		t.Errorf("exit %d", code)
 	}
+}
+
+// The client wants an end and does not read the rest: the tap ends all the same.
+func TestEndsAlthoughTheClientDoesNotRead(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	stdin, in := io.Pipe()
+	defer in.Close()
+	r, w := io.Pipe()
+	defer r.Close()
+	first := make(chan struct{})
+	go func() {
+		defer close(first)
+		_, _ = r.Read(make([]byte, 1)) // and never again
+	}()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = Run(ctx, under("noise=5000000", func(o *Options) { o.Stdin, o.Stdout, o.Grace = stdin, w, 50*time.Millisecond }))
+	}()
+	<-first
+	cancel()
+	eventually(t, "the tap ends", func() bool {
+		select {
+		case <-done:
+			return true
+		default:
+			return false
+		}
+	})
 }
