@@ -150,7 +150,7 @@ var fieldInfo = [NumFields]FieldInfo{
 	Tenant:          {Name: "tenant", MaxLen: 128},
 	Env:             {Name: "env", MaxLen: 128},
 	ServerName:      {Name: "server.name", MaxLen: 256},
-	ServerVersion:   {Name: "server.version", MaxLen: 128},
+	ServerVersion:   {Name: "server.version", MaxLen: 256},
 	ServerInstance:  {Name: "server.instance", MaxLen: 256},
 	ServerAddress:   {Name: "server.address", MaxLen: 256},
 	ServerTransport: {Name: "server.transport", Enum: []string{"stdio", "http", "sse", "other"}},

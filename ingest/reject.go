@@ -10,9 +10,8 @@ import (
 type Stage string
 
 const (
-	StageDecode   Stage = "decode"
-	StageValidate Stage = "validate"
-	StageRedact   Stage = "redact"
+	StageDecode   Stage = "decode"   // it is not JSON as we accept it
+	StageValidate Stage = "validate" // it is, but no event
 )
 
 // Class is why a record was refused: a closed set, fit for a metric's label.
