@@ -216,6 +216,11 @@ func evidence(ev []detect.Evidence, b budget) []string {
 				parts = append(parts, s)
 			}
 		}
+		for n, c := range e.Context {
+			if v := brief(c.Value, b.value/3); v != "" && n < 4 {
+				parts = append(parts, brief(c.Field, 40)+"="+v)
+			}
+		}
 		if s := brief(e.EventID, 64); s != "" {
 			parts = append(parts, "id="+s)
 		}

@@ -18,8 +18,11 @@ import (
 //go:embed preview.html
 var previewHTML string
 
-// previewKeep is how many incidents a Preview shows.
-const previewKeep = 200
+// PreviewOptions configure a Preview; the zero value is ready.
+type PreviewOptions struct {
+	Keep     int // messages, 200 by default
+	Renderer Renderer
+}
 
 // Preview is the destination for someone without credentials: it keeps the last
 // messages in memory and, as an http.Handler, shows them as Slack would, at
@@ -27,9 +30,9 @@ const previewKeep = 200
 // and replies in threads the way Slack does. It is safe for use by several
 // goroutines.
 type Preview struct {
-	Renderer Renderer
-
-	page *template.Template
+	render Renderer
+	keep   int
+	page   *template.Template
 
 	mu      sync.Mutex
 	version int
@@ -63,8 +66,11 @@ type previewReply struct {
 }
 
 // NewPreview starts with an empty channel.
-func NewPreview() *Preview {
-	p := &Preview{byKey: map[string]*previewPost{}}
+func NewPreview(o PreviewOptions) *Preview {
+	p := &Preview{render: o.Renderer, keep: o.Keep, byKey: map[string]*previewPost{}}
+	if p.keep <= 0 {
+		p.keep = 200
+	}
 	p.page = template.Must(template.New("preview").Funcs(template.FuncMap{
 		"clock": func(t time.Time) string { return t.Format("15:04") },
 		"full":  func(t time.Time) string { return t.Format("Mon 2 Jan 2006, 15:04:05 MST") },
@@ -79,7 +85,7 @@ func (p *Preview) Name() string { return "preview" }
 
 // Send implements Destination; it cannot fail.
 func (p *Preview) Send(_ context.Context, i Incident) (Receipt, error) {
-	m, blocks := p.Renderer.fit(i)
+	m, blocks := p.render.fit(i)
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -95,14 +101,14 @@ func (p *Preview) Send(_ context.Context, i Incident) (Receipt, error) {
 		p.next++
 		post = &previewPost{ID: strconv.Itoa(p.next), Incident: i.Key, Posted: now}
 		p.posts, p.byKey[post.ID] = append(p.posts, post), post
-		if len(p.posts) > previewKeep {
+		if len(p.posts) > p.keep {
 			delete(p.byKey, p.posts[0].ID)
 			p.posts = p.posts[1:]
 		}
 	} else {
 		post.Edits++
 		post.Edited = now
-		if text, _ := p.Renderer.Change(i); text != "" && i.Update {
+		if text, _ := p.render.Change(i); text != "" && i.Update {
 			post.Replies = append(post.Replies, previewReply{now, text})
 			post.Replies = post.Replies[max(0, len(post.Replies)-20):]
 		}

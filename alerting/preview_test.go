@@ -14,7 +14,7 @@ import (
 
 func TestPreviewContract(t *testing.T) {
 	channeltest.Run(t, func(*testing.T) channeltest.Subject {
-		p := alerting.NewPreview()
+		p := alerting.NewPreview(alerting.PreviewOptions{})
 		return channeltest.Subject{Destination: p, Seen: p.Len}
 	})
 }
@@ -31,7 +31,7 @@ func get(t *testing.T, h http.Handler, path string, header ...string) *httptest.
 }
 
 func TestPreviewShowsWhatHappened(t *testing.T) {
-	p := alerting.NewPreview()
+	p := alerting.NewPreview(alerting.PreviewOptions{})
 	n := alerting.NewNotifier(p, alerting.NotifierOptions{})
 	if page := get(t, p, "/preview").Body.String(); !strings.Contains(page, "No alert yet") || !strings.Contains(page, "nothing was sent") {
 		t.Errorf("an empty page: %s", page)
@@ -68,7 +68,7 @@ func TestPreviewShowsWhatHappened(t *testing.T) {
 }
 
 func TestPreviewRefreshesOnlyWhenThereIsNews(t *testing.T) {
-	p := alerting.NewPreview()
+	p := alerting.NewPreview(alerting.PreviewOptions{})
 	n := alerting.NewNotifier(p, alerting.NotifierOptions{})
 	tag := get(t, p, "/preview/feed").Header().Get("ETag")
 	if w := get(t, p, "/preview/feed", "If-None-Match", tag); w.Code != http.StatusNotModified {
@@ -81,7 +81,7 @@ func TestPreviewRefreshesOnlyWhenThereIsNews(t *testing.T) {
 }
 
 func TestPreviewKeepsTheLastAndEarlierThreadsApart(t *testing.T) {
-	p := alerting.NewPreview()
+	p := alerting.NewPreview(alerting.PreviewOptions{})
 	n := alerting.NewNotifier(p, alerting.NotifierOptions{})
 	var last alerting.Delivery
 	for i := range 250 {
@@ -91,7 +91,7 @@ func TestPreviewKeepsTheLastAndEarlierThreadsApart(t *testing.T) {
 		t.Errorf("%d messages are kept", p.Len())
 	}
 	// After a restart the page is empty, and a remembered thread means nothing.
-	p = alerting.NewPreview()
+	p = alerting.NewPreview(alerting.PreviewOptions{})
 	n = alerting.NewNotifier(p, alerting.NotifierOptions{})
 	n.Restore(last)
 	handle(t, n, nth(3))
@@ -108,7 +108,7 @@ var (
 )
 
 func TestPreviewEscapesHostileText(t *testing.T) {
-	p := alerting.NewPreview()
+	p := alerting.NewPreview(alerting.PreviewOptions{})
 	for _, text := range channeltest.Hostile() {
 		in := sample()
 		in.Alert = channeltest.HostileAlert(text)
@@ -122,7 +122,7 @@ func TestPreviewEscapesHostileText(t *testing.T) {
 			t.Errorf("the text made a tag: %s", head(m))
 		}
 	}
-	page := get(t, alerting.NewPreview(), "/preview")
+	page := get(t, alerting.NewPreview(alerting.PreviewOptions{}), "/preview")
 	if m := external.FindString(page.Body.String()); m != "" {
 		t.Errorf("the page reaches out: %q", m)
 	}
@@ -136,7 +136,7 @@ func TestPreviewEscapesHostileText(t *testing.T) {
 }
 
 func TestPreviewOnlyReads(t *testing.T) {
-	p := alerting.NewPreview()
+	p := alerting.NewPreview(alerting.PreviewOptions{})
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/preview", nil)
 	w := httptest.NewRecorder()
 	p.ServeHTTP(w, r)

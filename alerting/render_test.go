@@ -11,6 +11,7 @@ import (
 
 	"picket/alerting"
 	"picket/alerting/channeltest"
+	"picket/detect"
 )
 
 // walk visits every string of a JSON value with the keys that lead to it.
@@ -30,7 +31,7 @@ func walk(v any, path string, visit func(path, s string)) {
 }
 
 var (
-	liveURL  = regexp.MustCompile(`(?i)[a-z][a-z0-9+.-]*:[/\\]{2}|https?:|\b(javascript|data|mailto):\S|www\.[a-z]|evil\.(com|example)|[a-z]@evil\.`)
+	liveURL  = regexp.MustCompile(`(?i)[a-z][a-z0-9+.-]*:[/\\]{2}|https?:|\b(javascript|data|mailto):\S|www\.[a-z]|evil\.(com|example)|[a-z]@evil\.[a-z]`)
 	mentions = regexp.MustCompile(`(?i)@(here|channel|everyone)\b`)
 )
 
@@ -148,6 +149,7 @@ func TestCleanKeepsWhatAnalystsNeed(t *testing.T) {
 
 func TestMessageSaysWhatOnCallNeeds(t *testing.T) {
 	a := channeltest.SampleAlert()
+	a.Evidence[0].Context = []detect.GroupValue{{Field: "net.country", Value: "NL"}}
 	blocks, fallback := alerting.Renderer{}.Blocks(alerting.Incident{Key: "k", Alert: a, Since: a.First, Alerts: 1, Total: 5})
 	raw, err := json.Marshal(blocks)
 	if err != nil {
@@ -163,7 +165,7 @@ func TestMessageSaysWhatOnCallNeeds(t *testing.T) {
 		"local time":  "{date_short_pretty} {time}",
 		"how many":    "5 events so far; fires at 5 in 5m",
 		"what first":  "block it at the gateway; if internal",
-		"evidence":    "02:14:07.123Z  authentication  failure  files-prod  id=019ab3c1",
+		"evidence":    "02:14:07.123Z  authentication  failure  files-prod  net.country=NL  id=019ab3c1",
 		"query":       "(kafka_partition, kafka_offset) IN ((0,1840), (1,1841)",
 		"ids":         "attack.t1110.001 owasp.mcp07",
 		"rule, alert": "AU-01  ·  auth.bruteforce.source_ip  ·  alert 4kq7x2mzn5r3vbtdwayhc6pjfe",

@@ -243,6 +243,7 @@ func HostileAlert(text string) detect.Alert {
 	for n := range 40 {
 		a.Evidence = append(a.Evidence, detect.Evidence{
 			EventID: text, Time: a.First, Offset: int64(n), Server: text, Type: text, Outcome: text, Tool: text, Finding: text,
+			Context: []detect.GroupValue{{Field: text, Value: text, Key: text}},
 		})
 	}
 	return a
