@@ -55,7 +55,7 @@ func child() error {
 	fmt.Println("nil", dereferenceNil())
 	fmt.Println("url", s.URL())
 	<-ctx.Done()
-	shutdown, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	shutdown, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if err := s.Close(shutdown); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"picket/store/embedded"
 	"picket/store/embedded/embeddedtest"
@@ -23,10 +24,8 @@ func TestGoKeepsItsSignals(t *testing.T) {
 	if p.lines["nil"] != want {
 		t.Errorf("a nil dereference beside the engine: %q", p.lines["nil"])
 	}
-	for _, sig := range []os.Signal{syscall.SIGTERM} {
-		if err := p.cmd.Process.Signal(sig); err != nil {
-			t.Fatal(err)
-		}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
 	}
 	var last string
 	for p.out.Scan() {
@@ -34,6 +33,34 @@ func TestGoKeepsItsSignals(t *testing.T) {
 	}
 	if err := p.cmd.Wait(); err != nil || last != "closed "+want {
 		t.Errorf("stop on SIGTERM: %v, last line %q", err, last)
+	}
+}
+
+// A read that would go on for a minute is killed when the time to stop is over.
+func TestStopKillsWhatRuns(t *testing.T) {
+	p := startChild(t, filepath.Join(t.TempDir(), "data"))
+	answered := make(chan int, 1)
+	go func() {
+		status, _, _ := tryPost(p.url, "SELECT max(sipHash64(number, 'slow')) FROM numbers(100000000000)")
+		answered <- status
+	}()
+	awaitRunning(t, p.url, "slow", 1)
+	start := time.Now()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	var last string
+	for p.out.Scan() {
+		last = p.out.Text()
+	}
+	if err := p.cmd.Wait(); err != nil || !strings.HasPrefix(last, "closed ") {
+		t.Errorf("stop: %v, last line %q", err, last)
+	}
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("stopping took %s", took)
+	}
+	if status := <-answered; status == http.StatusOK {
+		t.Error("the killed read was answered with 200")
 	}
 }
 
