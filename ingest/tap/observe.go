@@ -126,6 +126,7 @@ func (o *observer) observe(m message) {
 		o.one(&m, raw)
 	}
 	if more > 0 {
+		o.lost.Add(uint64(more))
 		o.count.dropped.Add(uint64(more))
 	}
 }
