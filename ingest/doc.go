@@ -12,6 +12,12 @@
 // keys (512), duplicate and case-variant keys, at every level and inside tool
 // arguments too, are refusals.
 //
+// What a format does not know is kept as a label when it is a scalar, and refused when it
+// is not. A hash that a producer sends is taken as a raw value with a mark: it is hashed
+// again under our key, because nobody knows how well it was made, and so that no producer
+// can pose as ours. Tool arguments and results are matched string by string and dropped;
+// their digest is the value's SHA-256, which leaves as a pseudonym only.
+//
 // A refusal is a *Reject: a low-cardinality class, and a message that names a
 // field and a byte offset but never a value, so that it may be logged, counted and
 // stored. DeadLetter is the record for the topic of dead letters: the original

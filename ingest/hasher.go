@@ -26,7 +26,7 @@ const cached = 4096
 
 // Hasher hashes under a keyring. It is detect.Pseudonymizer, and what groups are hashed
 // with. One goroutine owns it. It remembers recent pseudonyms: most events name
-// somebody who was named just before.
+// somebody who was named just before. That memory holds raw values, and never leaves.
 type Hasher struct {
 	ring     *Keyring
 	macs     []hash.Hash // by key

@@ -118,14 +118,14 @@ func (d *Decoder) securityLogger(ev *detect.Event, h lineHeader) *Reject {
 		switch {
 		case n.kind == kindNull || n.key == "event_type": // None is how Python says absent
 		case n.key == "timestamp":
-			ev.Claimed, r = timeOf("timestamp", n)
+			ev.Claimed, r = logTime(n)
 		case n.key == "success":
 			outcome, r = logOutcome(typ, n)
 		case n.key == "severity" || n.key == "level":
 			if severity, r = textOf(n.key, n, 16); r == nil && logSeverity(severity) == "" {
 				r = invalid(ClassBadValue, int(n.off), n.key+" is no level that is known")
 			}
-		case n.key == "details" || n.key == "parameters" || n.key == "arguments":
+		case isLogText(n.key):
 			r = d.logDetails(ev, i)
 		default:
 			r = d.logMember(ev, i)
@@ -155,6 +155,25 @@ func (d *Decoder) securityLogger(ev *detect.Event, h lineHeader) *Reject {
 		ev.Set(detect.ID, coordinateID(d.rec))
 	}
 	return nil
+}
+
+// isLogText names what holds free text or arguments: it is matched in memory and dropped.
+func isLogText(key string) bool {
+	switch key {
+	case "details", "parameters", "params", "arguments", "metadata", "context", "extra", "data",
+		"message", "msg", "description", "error", "error_message":
+		return true
+	}
+	return false
+}
+
+// logTime reads isoformat() as well as time.time().
+func logTime(n *node) (time.Time, *Reject) {
+	if n.kind != kindNumber {
+		return timeOf("timestamp", n)
+	}
+	s, r := numberOf("timestamp", n, numeric{min: 0, max: 1e11})
+	return time.UnixMicro(int64(s * 1e6)).UTC(), r
 }
 
 func (d *Decoder) logDetails(ev *detect.Event, at int32) *Reject {
@@ -268,7 +287,7 @@ func logSeverity(level string) string {
 
 // logVariant reports whether a key would be known in lower case.
 func logVariant(key string) bool {
-	for _, k := range [...]string{"event_type", "timestamp", "success", "severity", "level", "details", "parameters", "arguments", "schema"} {
+	for _, k := range [...]string{"event_type", "timestamp", "success", "severity", "level", "schema"} {
 		if key != k && strings.EqualFold(key, k) {
 			return true
 		}
@@ -278,7 +297,7 @@ func logVariant(key string) bool {
 		return false
 	}
 	_, known := logField(lower)
-	return known
+	return known || isLogText(lower)
 }
 
 // coordinateID names an event that came without an id by where it lies, so that a replay

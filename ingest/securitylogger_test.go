@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"picket/detect"
 )
@@ -127,6 +128,10 @@ func TestSecurityLoggerVariants(t *testing.T) {
 		if !strings.Contains(labels, want) {
 			t.Errorf("labels %s lack %s", labels, want)
 		}
+	}
+	ev = decode(t, Options{}, `{"event_type":"error","timestamp":1795357812.5,"message":"`+strings.Repeat("long ", 200)+`","metadata":{"a":{"b":1}}}`)
+	if at := ev.Time.Format(time.RFC3339Nano); at != "2026-11-22T14:30:12.5Z" || ev.NumLabels() != 0 {
+		t.Errorf("time %s, %d labels", at, ev.NumLabels())
 	}
 	if got := decode(t, Options{}, `{"event_type":"authorization","success":false}`).Public(detect.Outcome).Value; got != "denied" {
 		t.Errorf("outcome %s", got)
