@@ -95,7 +95,11 @@ func retryable(err error) (*RetryError, bool) {
 // IncidentKey names the incident of an alert. GroupID is a keyed hash over
 // tenant, fields and values, so the key holds nothing personal.
 func IncidentKey(a detect.Alert) string {
-	return brief(a.Rule.ID, 64) + "/" + brief(a.GroupID, 128)
+	group := a.GroupID
+	if group == "" {
+		group = a.ID // better an incident of its own than one with strangers
+	}
+	return brief(a.Rule.ID, 64) + "/" + brief(group, 128)
 }
 
 // Severities from mildest to worst.

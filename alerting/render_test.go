@@ -187,3 +187,17 @@ func TestQueryHoldsNoEventText(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkBlocks(b *testing.B) {
+	for name, a := range map[string]detect.Alert{
+		"ordinary": channeltest.SampleAlert(),
+		"hostile":  channeltest.HostileAlert(strings.Repeat("<&>\"", 9_000)),
+	} {
+		b.Run(name, func(b *testing.B) {
+			i := alerting.Incident{Key: "k", Alert: a, Since: a.First, Alerts: 1, Total: a.Count}
+			for b.Loop() {
+				alerting.Renderer{}.Blocks(i)
+			}
+		})
+	}
+}
