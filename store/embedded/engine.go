@@ -18,7 +18,6 @@ import (
 var loaded struct {
 	sync.Mutex
 	lib  *library
-	path string // of the library
 	data string // of the running engine, "" when none runs
 }
 
@@ -71,7 +70,6 @@ func openEngine(o Options) (_ *engine, err error) {
 		if loaded.lib, err = openLibrary(o.LibPath); err != nil {
 			return nil, err
 		}
-		loaded.path = o.LibPath
 	}
 	e := &engine{lib: loaded.lib, lock: lock, path: data, readers: make(chan *session, o.Readers), writer: make(chan *session, 1)}
 	if err := e.connect(o, "--config-file="+config, "--path="+filepath.Join(data, "clickhouse")); err != nil {
