@@ -310,15 +310,10 @@ func longRandom(word string) bool {
 // that a secret follows.
 func credential(s string, n int) bool {
 	word := s[:n]
-	if n >= 12 {
-		for _, p := range [...]string{"eyJ", "sk-", "sk_", "pk_", "rk_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "xoxa-", "xapp-", "AKIA", "ASIA", "AIza", "ya29", "npm_", "hvs", "SG"} {
-			if word[0] == p[0] && strings.HasPrefix(word, p) && (p != "SG" && p != "hvs" || n >= 24) {
-				return true
-			}
+	for i := 0; i+12 <= n; i++ {
+		if (i == 0 || word[i-1] == '-' || word[i-1] == '_') && keyPrefix(word[i:]) {
+			return true
 		}
-	}
-	if n >= 20 && strings.Contains(word, "AKIA") {
-		return true
 	}
 	if n+1 >= len(s) {
 		return false
@@ -341,6 +336,24 @@ func credential(s string, n int) bool {
 		}
 	}
 	return false
+}
+
+// keyPrefix knows the beginnings of the tokens that many services hand out.
+func keyPrefix(s string) bool {
+	switch s[0] {
+	case 'e', 's', 'p', 'r', 'g', 'x', 'A', 'y', 'n', 'h', 'S':
+	default:
+		return false
+	}
+	for _, p := range [...]string{
+		"eyJ", "sk-", "sk_", "pk_", "rk_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-",
+		"xoxb-", "xoxp-", "xoxa-", "xapp-", "AKIA", "ASIA", "AIza", "ya29", "npm_",
+	} {
+		if strings.HasPrefix(s, p) { // "pk_constraints" is no key: those have digits
+			return p[0] == 'e' || strings.ContainsAny(s, "0123456789")
+		}
+	}
+	return len(s) >= 24 && (strings.HasPrefix(s, "hvs") || strings.HasPrefix(s, "SG"))
 }
 
 // hasIPv4 finds a dotted quad anywhere. 120.0.0.0 is how browsers write a version, and

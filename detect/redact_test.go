@@ -40,6 +40,8 @@ func TestPlainText(t *testing.T) {
 		{MCPTool, "/home/ann/x", false},
 		{MCPTool, "ghp_abcdefghijklmnop0123456789", false},
 		{MCPTool, "tool_AKIAIOSFODNN7EXAMPLE", false},
+		{ID, "0-ghp_abcdefghijklmnop0123456789", false},
+		{MCPTool, "list_pk_constraints_of", true},
 		{MCPTool, "d41d8cd98f00b204e9800998ecf8427e", false},
 		{MCPDefinitionHash, "d41d8cd98f00b204e9800998ecf8427e", true},
 		{ID, "0192f0c1-2b3c-7def-8123-456789abcdef", true},
