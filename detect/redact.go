@@ -350,7 +350,7 @@ func keyPrefix(s string) bool {
 		"xoxb-", "xoxp-", "xoxa-", "xapp-", "AKIA", "ASIA", "AIza", "ya29", "npm_",
 	} {
 		if strings.HasPrefix(s, p) { // "pk_constraints" is no key: those have digits
-			return p[0] == 'e' || strings.ContainsAny(s, "0123456789")
+			return len(p) != 3 || p[2] != '_' || strings.ContainsAny(s, "0123456789")
 		}
 	}
 	return len(s) >= 24 && (strings.HasPrefix(s, "hvs") || strings.HasPrefix(s, "SG"))
