@@ -15,12 +15,31 @@ func foldRune(r rune) rune {
 		}
 		return r
 	}
+	if r < foldTableSize {
+		return rune(foldTable[r])
+	}
+	return foldOrbit(r)
+}
+
+// foldTable has the answers for the alphabets of Europe: they are common, and the search is slow.
+var foldTable = func() (t [foldTableSize]uint16) {
+	for r := range rune(foldTableSize) {
+		if r >= utf8.RuneSelf {
+			t[r] = uint16(foldOrbit(r))
+		}
+	}
+	return t
+}()
+
+const foldTableSize = 0x590
+
+func foldOrbit(r rune) rune {
 	low := r
 	for q := unicode.SimpleFold(r); q != r; q = unicode.SimpleFold(q) {
 		low = min(low, q)
 	}
-	if low < utf8.RuneSelf {
-		return foldRune(low)
+	if 'A' <= low && low <= 'Z' {
+		return low + 'a' - 'A'
 	}
 	return low
 }

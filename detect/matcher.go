@@ -1,5 +1,7 @@
 package detect
 
+import "github.com/expr-lang/expr/vm"
+
 // Matcher evaluates the stateless part of a rule set: which rules an event
 // matches. It holds scratch memory; one goroutine owns it. Where nothing
 // matches it allocates nothing.
@@ -14,7 +16,7 @@ type Matcher struct {
 	scratch    []byte
 	labels     [][]byte
 	env        map[string]any // of where
-	vm         whereVM
+	vm         vm.VM
 	stats      MatchStats
 }
 

@@ -15,8 +15,11 @@ type placed[T any] struct {
 }
 
 func (p *placed[T]) DecodeNode(d *diag.Ctx, n *yaml.Node) {
-	p.n = n
+	before := d.Len()
 	d.Decode(n, &p.v)
+	if d.Len() == before {
+		p.n = n // nil tells later checks that this was complained about
+	}
 }
 
 // ruleDoc is one YAML document as written.

@@ -25,7 +25,7 @@ const (
 )
 
 var (
-	ruleID     = regexp.MustCompile(`^[A-Z]{2,4}-[0-9]{2,3}(-[A-Z0-9]{1,12})*$`)
+	ruleID     = regexp.MustCompile(`^[A-Z]{2,4}-[0-9]{2,6}(-[A-Z0-9]{1,12})*$`)
 	ruleName   = regexp.MustCompile(`^[a-z0-9_]+(\.[a-z0-9_]+)*$`)
 	ruleTag    = regexp.MustCompile(`^[a-z0-9_-]+(\.[a-z0-9_-]+)+$`)
 	severities = []string{"low", "medium", "high", "critical"}

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -50,6 +51,8 @@ type LoadOptions struct {
 	Now time.Time
 	// Lint makes warnings errors, and asks of each rule a test that fires and one that does not.
 	Lint bool
+	// Disabled are ids of rules that must not run; one that no rule has is a problem.
+	Disabled []string
 }
 
 // Load reads every rule below fsys: *.yaml and *.yml, several documents in a
@@ -84,12 +87,29 @@ func LoadWith(fsys fs.FS, opts LoadOptions) (rs *RuleSet, warnings diag.Problems
 	if len(l.problems) == 0 && len(l.rules) == 0 {
 		return nil, nil, diag.Problems{{Msg: "no rules found: expected *.yaml files"}}
 	}
+	l.disable()
 	l.problems.Sort()
 	l.warnings.Sort()
 	if len(l.problems) > 0 {
 		return nil, l.warnings, l.problems
 	}
 	return l.finish(), l.warnings, nil
+}
+
+// disable takes out the rules that must not run, after all were checked.
+func (l *loader) disable() {
+	for _, id := range l.opts.Disabled {
+		i := slices.IndexFunc(l.rules, func(r *Rule) bool { return r.Info.ID == id })
+		if i < 0 {
+			p := diag.Problem{Msg: fmt.Sprintf("rule %q is to be disabled, and there is no such rule", id)}
+			if near := diag.Closest(id, slices.Collect(maps.Keys(l.ids))); near != "" {
+				p.Hint = fmt.Sprintf("did you mean %q?", near)
+			}
+			l.problems = append(l.problems, p)
+			continue
+		}
+		l.rules = slices.Delete(l.rules, i, i+1)
+	}
 }
 
 // sourceFiles reads the files of a pack in the order of their names.

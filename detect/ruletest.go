@@ -80,7 +80,7 @@ func (r *ruleLoad) tests() {
 		total := 0
 		for _, e := range t.Events {
 			if e.Repeat != nil {
-				if e.Repeat.v < 1 {
+				if e.Repeat.n != nil && e.Repeat.v < 1 {
 					r.d.Errorf(e.Repeat.n, "repeat is at least 1, found %d", e.Repeat.v)
 				}
 				total += e.Repeat.v
@@ -99,6 +99,9 @@ func (r *ruleLoad) tests() {
 	}
 	r.rule.tests = r.doc.Tests
 	at := r.d.Source().At(r.key("id"), "", "")
+	if !r.opts.Lint {
+		return
+	}
 	if !fires {
 		at.Msg = "no test of this rule fires"
 		r.warn = append(r.warn, at)
@@ -114,7 +117,8 @@ func (t *testDoc) build(d *diag.Ctx, rule *Rule) TestCase {
 	if t.Name.n != nil {
 		c.Line = t.Name.n.Line
 	}
-	if d == nil {
+	checking := d != nil
+	if !checking {
 		d = diag.NewCtx(diag.Source{})
 	}
 	if t.Expect.Group != nil {
@@ -133,7 +137,7 @@ func (t *testDoc) build(d *diag.Ctx, rule *Rule) TestCase {
 		}
 		repeat := 1
 		if e.Repeat != nil {
-			repeat = e.Repeat.v
+			repeat = max(1, e.Repeat.v)
 		}
 		every := e.Every
 		if every == 0 {
@@ -146,10 +150,12 @@ func (t *testDoc) build(d *diag.Ctx, rule *Rule) TestCase {
 			ev.Set(ID, "event-"+strconv.Itoa(len(c.Events)))
 			ev.Set(ServerName, "server")
 			ev.Set(ServerInstance, "server-1")
-			first := i == 0
-			b := eventBuilder{d: d, ev: ev, quiet: !first}
+			b := eventBuilder{d: d, ev: ev}
 			b.fields(e.Event, "")
 			for name, v := range e.Vary {
+				if v.n == nil {
+					continue
+				}
 				b.value(name, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: strings.ReplaceAll(v.v, "%d", strconv.Itoa(i+1)), Line: v.n.Line, Column: v.n.Column})
 			}
 			if ev.Claimed.After(arrived) {
@@ -159,8 +165,8 @@ func (t *testDoc) build(d *diag.Ctx, rule *Rule) TestCase {
 			ev.Time = ev.Claimed
 			ev.Derive()
 			c.Events = append(c.Events, TestEvent{At: at, Event: ev})
-			if first && d.Len() > 0 {
-				break // one report is enough
+			if checking {
+				break // the others differ in numbers only
 			}
 		}
 	}
@@ -169,15 +175,12 @@ func (t *testDoc) build(d *diag.Ctx, rule *Rule) TestCase {
 
 // eventBuilder sets an event's fields from YAML, dotted or nested.
 type eventBuilder struct {
-	d     *diag.Ctx
-	ev    *Event
-	quiet bool
+	d  *diag.Ctx
+	ev *Event
 }
 
 func (b *eventBuilder) report(n *yaml.Node, msg, hint string) {
-	if !b.quiet {
-		b.d.Report(n, msg, hint)
-	}
+	b.d.Report(n, msg, hint)
 }
 
 func (b *eventBuilder) fields(n *yaml.Node, prefix string) {
@@ -263,11 +266,7 @@ func (b *eventBuilder) findings(n *yaml.Node) {
 		At    string  `yaml:"at"`
 		Score float64 `yaml:"score"`
 	}
-	d := b.d
-	if b.quiet {
-		d = diag.NewCtx(diag.Source{})
-	}
-	d.Decode(n, &docs)
+	b.d.Decode(n, &docs)
 	for _, f := range docs {
 		b.ev.AddFinding(Finding{Cat: f.Cat, Rule: f.Rule, Dir: f.Dir, At: f.At, Score: f.Score})
 	}

@@ -136,8 +136,8 @@ func fieldNames() []string {
 
 // modifiers are what stands behind the field name: field|mod|mod.
 type modifiers struct {
-	op                                   string // "" is equality
-	all, cased, neq, base64, list, multi bool
+	op                            string // "" is equality
+	all, cased, neq, base64, list bool
 }
 
 var (

@@ -80,7 +80,10 @@ func invalidUTF8(b []byte) int {
 	return -1
 }
 
-var yamlLine = regexp.MustCompile(`^line (\d+): `)
+var (
+	yamlLine    = regexp.MustCompile(`^line (\d+): `)
+	parserError = regexp.MustCompile(`^did not find expected (?:<|',' or|key|node content|'-' indicator)`)
+)
 
 // syntax gives the parser's error a place: it knows the line only, so the
 // column is the line's first character.
@@ -90,6 +93,9 @@ func (s Source) syntax(err error) Problem {
 	if m := yamlLine.FindStringSubmatch(msg); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		msg = msg[len(m[0]):]
+		if parserError.MatchString(msg) {
+			line++ // the library counts these from 0
+		}
 	}
 	text := s.line(line)
 	hint := ""

@@ -1,0 +1,171 @@
+package detect
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+)
+
+// pack loads the rules that ship; the test reads them from their folder, since
+// package rules imports nothing and this one must not import it.
+func pack(t testing.TB) *RuleSet {
+	t.Helper()
+	rs, err := Load(os.DirFS("../rules"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rs
+}
+
+func quietEvent() *Event {
+	return event(func(ev *Event) {
+		ev.Set(MCPTool, "search.documents")
+		ev.Set(ActorClientID, "client-17")
+		ev.Set(NetIP, "203.0.113.9")
+		ev.Set(ServerName, "docs")
+		ev.SetNum(HTTPStatus, 200)
+		ev.SetNum(IODurationMS, 12)
+		ev.Add(IOArgs, strings.Repeat("quarterly report about the weather in May ", 5))
+	})
+}
+
+func TestQuietEventsAllocateNothing(t *testing.T) {
+	rs := ruleSet(t, "match: {type: tool_call, io.args|contains: [xp_cmdshell, union select]}", "match: {type: tool_call, io.args|re: '(?i)drop\\s+table'}",
+		"match: {mcp.tool|startswith: admin}", "match: {type: discovery}", "match: {net.ip|cidr: 10.0.0.0/8}")
+	m, ev := NewMatcher(rs), quietEvent()
+	dst := make([]Match, 0, 8)
+	dst = m.Match(dst, ev)
+	if n := testing.AllocsPerRun(200, func() { dst = m.Match(dst[:0], ev) }); n > 0 || len(dst) > 0 {
+		t.Errorf("%v allocations, %v", n, dst)
+	}
+	m = NewMatcher(pack(t))
+	if n := testing.AllocsPerRun(200, func() { dst = m.Match(dst[:0], ev) }); n > 0 {
+		t.Errorf("pack: %v allocations", n)
+	}
+}
+
+func TestHostileFieldsAreBounded(t *testing.T) {
+	rs := ruleSet(t,
+		"match: {io.args|re: '(a+)+b'}", "match: {io.args|re: '(x|xx)*yfoo'}", "match: {io.args|contains: [aaaaaaaaab, foo]}", "match: {io.args: '*a*a*a*a*b'}",
+		"match: {io.args: 'a?a?a?*b'}", "match: {io.args|sqli: true}", "match: {io.args|xss: true}", "match: {io.args|startswith: 'aaab'}")
+	packed := pack(t)
+	for _, piece := range []string{"a", "x", "foo ", "é", "\u212a", "' or ", "<a "} {
+		text := strings.Repeat(piece, (1<<20)/len(piece))
+		for i, set := range []*RuleSet{rs, packed} {
+			ev := event(func(ev *Event) { ev.Add(IOArgs, text) })
+			m := NewMatcher(set)
+			start := time.Now()
+			m.Match(nil, ev)
+			// The promise is 100 ms; the slack is for a busy machine.
+			if d := time.Since(start); d > 500*time.Millisecond {
+				t.Errorf("%q, set %d: %v for 1 MiB", piece, i, d)
+			} else {
+				t.Logf("%q, set %d: %v", piece, i, d)
+			}
+		}
+	}
+}
+
+func BenchmarkMatch(b *testing.B) {
+	sets := map[string]*RuleSet{"pack": pack(b)}
+	for _, n := range []int{1000, 10000} {
+		bodies := make([]string, n)
+		for i := range bodies {
+			switch i % 4 {
+			case 0:
+				bodies[i] = fmt.Sprintf("match: {type: tool_call, mcp.tool: tool-%d}", i)
+			case 1:
+				bodies[i] = fmt.Sprintf("match: {reason: reason_%d, outcome: denied}", i)
+			case 2:
+				bodies[i] = fmt.Sprintf("match: {type: authentication, outcome: failure, server.name: s-%d}\nthreshold: {count: {gte: 5}, window: 5m, group_by: [net.ip]}", i)
+			case 3:
+				bodies[i] = fmt.Sprintf("match: {mcp.error_code: %d, io.args|contains: word%d}", -i, i%500)
+			}
+		}
+		sets[fmt.Sprint(n)] = ruleSet(b, bodies...)
+	}
+	hit := quietEvent()
+	hit.Set(Type, "authorization")
+	hit.Set(Outcome, "denied")
+	for _, name := range []string{"pack", "1000", "10000"} {
+		for kind, ev := range map[string]*Event{"quiet": quietEvent(), "denied": hit} {
+			b.Run(name+"/"+kind, func(b *testing.B) {
+				m := NewMatcher(sets[name])
+				dst := make([]Match, 0, 16)
+				b.ReportAllocs()
+				for b.Loop() {
+					dst = m.Match(dst[:0], ev)
+				}
+				b.ReportMetric(float64(len(dst)), "matches")
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/1e6, "Mevents/s")
+			})
+		}
+	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	for b.Loop() {
+		pack(b)
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	files, _ := os.ReadDir("testdata/broken")
+	for _, file := range files {
+		data, err := os.ReadFile("testdata/broken/" + file.Name())
+		if err == nil && strings.HasSuffix(file.Name(), ".yaml") {
+			f.Add(data)
+		}
+	}
+	f.Add([]byte(fmt.Sprintf(ruleHead, "AA-01", 1) + "match: {type: tool_call, io.args|re: 'a|b'}\nwhere: http.status > 5\ntests: [{name: x, events: [{repeat: 2, vary: {net.ip: '1.1.1.%d'}, event: {type: error}}], expect: {alerts: 0}}]\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		rs, err := Load(fstest.MapFS{"r.yaml": {Data: data}})
+		if (rs == nil) == (err == nil) {
+			t.Fatal("neither rules nor an error, or both")
+		}
+		if err != nil {
+			return
+		}
+		m := NewMatcher(rs)
+		m.Match(nil, sample())
+		for _, r := range rs.Rules() {
+			for _, c := range r.Tests() {
+				for _, e := range c.Events[:min(len(c.Events), 50)] {
+					m.Match(nil, e.Event)
+				}
+			}
+		}
+	})
+}
+
+func FuzzMatch(f *testing.F) {
+	rs := pack(f)
+	m, s := NewMatcher(rs), NewScanner()
+	f.Add("tool_call", "../../etc/passwd", "203.0.113.9")
+	f.Add("resource_read", "http://0xa9fea9fe/ \xff\xfe %zz%25", "::ffff:1.2.3.4%eth0")
+	f.Add("tool_definition", "\u202e\u200b\u200b\u200b<svg onload=", "x")
+	f.Fuzz(func(t *testing.T, typ, text, ip string) {
+		ev := &Event{Time: TestStart}
+		ev.Set(Type, typ)
+		ev.Set(Outcome, "success")
+		ev.Set(NetIP, ip)
+		ev.Set(MCPResource, text)
+		ev.Add(IOArgs, text)
+		ev.Add(IOResult, text)
+		ev.SetLabel("expects", ip)
+		ev.Derive()
+		s.Scan(ev)
+		first := fmt.Sprint(m.Match(nil, ev))
+		if second := fmt.Sprint(m.Match(nil, ev)); first != second {
+			t.Fatalf("%s, then %s", first, second)
+		}
+		for _, x := range ev.Findings() {
+			if x.Score <= 0 || x.Score > 1 || x.Rule == "" {
+				t.Fatalf("%+v", x)
+			}
+		}
+	})
+}
