@@ -1,0 +1,262 @@
+package store
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"picket/store/embedded/embeddedtest"
+)
+
+const password = "hunter2-canary"
+
+// openError tries to open c and returns what it says; the password must not be in it.
+func openError(t *testing.T, c Config) (error, string) {
+	t.Helper()
+	c.DialTimeout = 2 * time.Second
+	db, err := Open(t.Context(), c)
+	if err == nil {
+		_ = db.Close()
+		t.Fatal("opened")
+	}
+	if s := fmt.Sprintf("%v %+v %#v", err, err, err); strings.Contains(s, password) {
+		t.Errorf("the password is in %s", s)
+	}
+	return err, err.Error()
+}
+
+func wantError(t *testing.T, c Config, class Class, words ...string) {
+	t.Helper()
+	err, text := openError(t, c)
+	if got := Classify(err); got != class {
+		t.Errorf("class %v, want %v: %s", got, class, text)
+	}
+	for _, w := range words {
+		if !strings.Contains(text, w) {
+			t.Errorf("%q is not in: %s", w, text)
+		}
+	}
+}
+
+func TestConfigRefusals(t *testing.T) {
+	for name, c := range map[string]struct {
+		c    Config
+		want string
+	}{
+		"scheme":          {Config{URL: "ftp://x"}, "use http, https or clickhouse"},
+		"no scheme":       {Config{URL: "localhost:8123"}, "use http, https or clickhouse"},
+		"no host":         {Config{URL: "http://"}, "no host"},
+		"user in the URL": {Config{URL: "http://u:" + password + "@h"}, "leave user and password out of the URL"},
+		"not a URL":       {Config{URL: "http://u:" + password + "@h:port"}, "not a URL"},
+		"path":            {Config{URL: "http://h/picket"}, "the database is its own setting"},
+		"database":        {Config{URL: "http://h", Database: "a`; DROP"}, "use letters, digits and _ only"},
+		"database dot":    {Config{URL: "http://h", Database: "a.b"}, "use letters, digits and _ only"},
+		"database empty":  {Config{URL: "http://h", Database: " "}, "use letters, digits and _ only"},
+		"tls over http":   {Config{URL: "http://h", TLS: TLS{CAFile: "ca.pem"}}, "write https://"},
+		"compression":     {Config{URL: "http://h", Compression: "gzip"}, "use none, lz4 or zstd"},
+		"ca file":         {Config{URL: "https://h", TLS: TLS{CAFile: "/does/not/exist"}}, "read the certificate authority"},
+		"key without":     {Config{URL: "https://h", TLS: TLS{CertFile: "/does/not/exist"}}, "load the client certificate"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.c.Password = password
+			wantError(t, c.c, Operator, c.want)
+		})
+	}
+}
+
+func TestSecretDoesNotPrint(t *testing.T) {
+	c := Config{Password: password}
+	out, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []string{fmt.Sprint(c), fmt.Sprintf("%+v", c), fmt.Sprintf("%#v", c), string(out), c.Password.LogValue().String()} {
+		if strings.Contains(s, password) {
+			t.Errorf("printed: %s", s)
+		}
+	}
+}
+
+func TestNothingListens(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	_ = l.Close()
+	wantError(t, Config{URL: "http://" + addr, Password: password}, Retry, "connection refused", "nothing listens on "+addr, "is ClickHouse running")
+	wantError(t, Config{URL: "clickhouse://" + addr, Password: password}, Retry, "connection refused", "nothing listens on "+addr)
+}
+
+func TestUnknownHost(t *testing.T) {
+	wantError(t, Config{URL: "http://no-such-host.invalid", Password: password}, Retry, "no-such-host.invalid", "check the URL")
+}
+
+func TestWrongPassword(t *testing.T) {
+	c := fromDSN(t, embeddedtest.StartSecured(t, "picket", password, nil))
+	c.User, c.Password = "picket", "wrong-"+password
+	wantError(t, c, Operator, `refused user "picket"`, "wrong password or no such user", "check user and password")
+	c.Password = ""
+	wantError(t, c, Operator, "no password is set")
+	c.Password = password
+	dial(t, c)
+}
+
+func TestNotClickHouse(t *testing.T) {
+	s := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(s.Close)
+	wantError(t, Config{URL: s.URL, Password: password}, Retry, "HTTP status 404, and not from ClickHouse")
+}
+
+func TestNoAnswerInTime(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	t.Cleanup(s.Close)
+	wantError(t, Config{URL: s.URL, Password: password, ReadTimeout: 50 * time.Millisecond}, Retry, "no answer in time")
+}
+
+func TestStoppedByTheContext(t *testing.T) {
+	db := connect(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := db.Ping(ctx); Classify(err) != Stopped {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestUnknownTableIsForAnOperator(t *testing.T) {
+	db := connect(t)
+	_, _, err := db.Query(t.Context(), "SELECT * FROM events")
+	if Classify(err) != Operator || !strings.Contains(err.Error(), "run `picket migrate`") {
+		t.Errorf("%v", err)
+	}
+	_, _, err = db.Query(t.Context(), "SELEC 1")
+	if Classify(err) != Retry || !strings.Contains(err.Error(), "code 62") {
+		t.Errorf("%v", err)
+	}
+}
+
+// authority signs certificates for servers and clients.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	file string
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	a := &authority{key: newKey(t)}
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &a.key.PublicKey, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.cert, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	a.file = writePEM(t, "ca.pem", "CERTIFICATE", der)
+	return a
+}
+
+func newKey(t *testing.T) *ecdsa.PrivateKey {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func writePEM(t *testing.T, name, kind string, der []byte) string {
+	t.Helper()
+	p := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(p, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// issue makes a certificate for 127.0.0.1 unless change says otherwise.
+func (a *authority) issue(t *testing.T, change func(*x509.Certificate)) (tls.Certificate, TLS) {
+	t.Helper()
+	key := newKey(t)
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "clickhouse"}, NotBefore: time.Now().Add(-2 * time.Hour),
+		NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	if change != nil {
+		change(tmpl)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, &key.PublicKey, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := TLS{CertFile: writePEM(t, "cert.pem", "CERTIFICATE", der), KeyFile: writePEM(t, "key.pem", "PRIVATE KEY", k)}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, files
+}
+
+func TestTLS(t *testing.T) {
+	ca := newAuthority(t)
+	serve := func(change func(*x509.Certificate), config *tls.Config) Config {
+		cert, _ := ca.issue(t, change)
+		config.Certificates = []tls.Certificate{cert}
+		c := fromDSN(t, embeddedtest.StartSecured(t, "picket", password, config))
+		c.User, c.Password, c.TLS.CAFile = "picket", password, ca.file
+		return c
+	}
+	good := serve(nil, &tls.Config{})
+	dial(t, good)
+
+	c := good
+	c.TLS.CAFile = ""
+	wantError(t, c, Operator, "signed by an authority that is not known here", "tls.ca_file")
+	c = good
+	c.URL, c.TLS = strings.Replace(c.URL, "https:", "http:", 1), TLS{}
+	wantError(t, c, Operator, "the server expects TLS", "https://")
+	c = good
+	c.TLS.ServerName = "clickhouse.internal"
+	wantError(t, c, Operator, `not for "clickhouse.internal" but for 127.0.0.1`, "tls.server_name")
+
+	c = serve(func(x *x509.Certificate) { x.NotAfter = time.Now().Add(-time.Hour) }, &tls.Config{})
+	wantError(t, c, Operator, "its certificate expired on ", "renew it")
+	c = serve(func(x *x509.Certificate) {
+		x.NotBefore = time.Now().Add(time.Hour)
+		x.NotAfter = time.Now().Add(2 * time.Hour)
+	}, &tls.Config{})
+	wantError(t, c, Operator, "not valid before", "check the clock")
+
+	pool := x509.NewCertPool()
+	pool.AddCert(ca.cert)
+	c = serve(nil, &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool})
+	wantError(t, c, Operator, "client certificate", "tls.cert_file")
+	_, files := ca.issue(t, nil)
+	c.TLS.CertFile, c.TLS.KeyFile = files.CertFile, files.KeyFile
+	dial(t, c)
+
+	plain := fromDSN(t, embeddedtest.Start(t))
+	plain.URL = strings.Replace(plain.URL, "http:", "https:", 1)
+	wantError(t, plain, Operator, "the port does not speak TLS")
+}
