@@ -20,7 +20,8 @@ var previewHTML string
 
 // PreviewOptions configure a Preview; the zero value is ready.
 type PreviewOptions struct {
-	Keep     int // messages, 200 by default
+	Keep     int  // messages, 200 by default
+	Copy     bool // other destinations are configured: the page does not say that nothing was sent
 	Renderer Renderer
 }
 
@@ -32,6 +33,7 @@ type PreviewOptions struct {
 type Preview struct {
 	render Renderer
 	keep   int
+	copy   bool
 	page   *template.Template
 
 	mu      sync.Mutex
@@ -67,7 +69,7 @@ type previewReply struct {
 
 // NewPreview starts with an empty channel.
 func NewPreview(o PreviewOptions) *Preview {
-	p := &Preview{render: o.Renderer, keep: o.Keep, byKey: map[string]*previewPost{}}
+	p := &Preview{render: o.Renderer, keep: o.Keep, copy: o.Copy, byKey: map[string]*previewPost{}}
 	if p.keep <= 0 {
 		p.keep = 200
 	}
@@ -183,7 +185,7 @@ func (p *Preview) html(w http.ResponseWriter, name, nonce string) {
 	tag := fmt.Sprintf(`"%d"`, p.version)
 	p.mu.Unlock()
 	var b bytes.Buffer
-	err := p.page.ExecuteTemplate(&b, name, map[string]any{"Nonce": nonce, "Posts": views, "Messages": len(views), "Replies": replies})
+	err := p.page.ExecuteTemplate(&b, name, map[string]any{"Nonce": nonce, "Copy": p.copy, "Posts": views, "Messages": len(views), "Replies": replies})
 	if err != nil {
 		http.Error(w, "the preview page could not be rendered", http.StatusInternalServerError)
 		return
@@ -195,7 +197,7 @@ func (p *Preview) html(w http.ResponseWriter, name, nonce string) {
 
 func (p *Preview) json(w http.ResponseWriter) {
 	p.mu.Lock()
-	raw, err := json.MarshalIndent(map[string]any{"schema": "picket.preview/1", "sent": false, "messages": p.posts}, "", "  ")
+	raw, err := json.MarshalIndent(map[string]any{"schema": "picket.preview/1", "sent": p.copy, "messages": p.posts}, "", "  ")
 	p.mu.Unlock()
 	if err != nil {
 		http.Error(w, "the preview could not be encoded", http.StatusInternalServerError)

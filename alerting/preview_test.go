@@ -135,6 +135,13 @@ func TestPreviewEscapesHostileText(t *testing.T) {
 	}
 }
 
+func TestPreviewBesideOtherDestinationsDoesNotSayNothingWasSent(t *testing.T) {
+	p := alerting.NewPreview(alerting.PreviewOptions{Copy: true})
+	if page := get(t, p, "/preview").Body.String(); strings.Contains(page, "nothing was sent") || !strings.Contains(page, "a local copy") {
+		t.Error("the banner is wrong")
+	}
+}
+
 func TestPreviewOnlyReads(t *testing.T) {
 	p := alerting.NewPreview(alerting.PreviewOptions{})
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/preview", nil)
