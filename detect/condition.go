@@ -170,7 +170,7 @@ func (c *compiler) text(key, value *yaml.Node, s subject, m modifiers) compiled 
 				continue
 			}
 			p.tests = append(p.tests, t)
-			out.cost = max(out.cost, testCost(t.kind))
+			out.cost = max(out.cost, testCost(&t, s))
 		}
 	}
 	if p.equal == nil && p.tests == nil {
@@ -194,8 +194,27 @@ func (c *compiler) text(key, value *yaml.Node, s subject, m modifiers) compiled 
 	return out
 }
 
-func testCost(k testKind) int {
-	return [...]int{testEqual: 2, testPrefix: 3, testSuffix: 3, testContains: 10, testGlob: 5, testRegex: 30, testCIDR: 5, testSQLi: 100, testXSS: 100}[k]
+// testCost orders conditions: what a bit of the literal pass decides comes
+// before what has to look at a long text.
+func testCost(t *textTest, s subject) int {
+	long := 0
+	if s.label == "" && (s.field == IOArgs || s.field == IOResult) {
+		long = 12
+	}
+	switch t.kind {
+	case testContains:
+		return 10
+	case testRegex:
+		if t.lits != nil {
+			return 11
+		}
+		return 30
+	case testSQLi, testXSS:
+		return 100
+	case testCIDR, testGlob:
+		return 5 + long
+	}
+	return 2 + long
 }
 
 // plainText is a scalar as text: rules write numbers and yes without quotes.

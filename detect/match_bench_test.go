@@ -71,7 +71,7 @@ func TestHostileFieldsAreBounded(t *testing.T) {
 
 func BenchmarkMatch(b *testing.B) {
 	sets := map[string]*RuleSet{"pack": pack(b)}
-	for _, n := range []int{1000, 10000} {
+	for _, n := range []int{1_000, 10_000} {
 		bodies := make([]string, n)
 		for i := range bodies {
 			switch i % 4 {

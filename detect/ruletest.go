@@ -98,10 +98,10 @@ func (r *ruleLoad) tests() {
 		fires, quiet = fires || c.Expect.Alerts > 0, quiet || c.Expect.Alerts == 0
 	}
 	r.rule.tests = r.doc.Tests
-	at := r.d.Source().At(r.key("id"), "", "")
 	if !r.opts.Lint {
 		return
 	}
+	at := r.d.Source().At(r.key("id"), "", "")
 	if !fires {
 		at.Msg = "no test of this rule fires"
 		r.warn = append(r.warn, at)

@@ -67,7 +67,7 @@ const (
 	chunkOverlap = 512
 	// catBudget bounds what the detectors of one category read of one event. What
 	// lies beyond it and has one of their literals becomes a finding of its own.
-	catBudget   = 64 << 10
+	catBudget   = 48 << 10
 	maxFindings = 32
 )
 

@@ -22,6 +22,8 @@ type Ctx struct {
 	found Problems
 }
 
+const maxProblems = 500
+
 // NewCtx starts a collection for src, for callers that walk nodes themselves.
 func NewCtx(src Source) *Ctx { return &Ctx{src: src} }
 
@@ -32,6 +34,9 @@ func (d *Ctx) Errorf(n *yaml.Node, format string, args ...any) {
 
 // Report reports a problem at n with a hint.
 func (d *Ctx) Report(n *yaml.Node, msg, hint string) {
+	if len(d.found) >= maxProblems {
+		return // nobody reads more, and finding the source line of each costs
+	}
 	d.found = append(d.found, d.src.At(n, msg, hint))
 }
 
