@@ -142,7 +142,6 @@ func (t *target) explainTLS(err error) error {
 		unknown x509.UnknownAuthorityError
 		host    x509.HostnameError
 		record  tls.RecordHeaderError
-		alert   tls.AlertError
 	)
 	switch {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
@@ -159,12 +158,13 @@ func (t *target) explainTLS(err error) error {
 		return configErrorf(err, "%s: its certificate is not for %q but for %s: correct the URL, or set tls.server_name", at, host.Host, names(host.Certificate))
 	case errors.As(err, &record), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return configErrorf(err, "%s: the port does not speak TLS: write http:// or use the TLS port (8443, native 9440)", at)
-	case errors.As(err, &alert):
+	}
+	if _, alert, ok := strings.Cut(err.Error(), "remote error: tls: "); ok { // crypto/tls keeps the type to itself
 		hint := ""
-		if strings.Contains(alert.Error(), "certificate") {
-			hint = ": the server asks for a client certificate; set tls.cert_file and tls.key_file"
+		if strings.Contains(alert, "certificate") {
+			hint = ": the server asks for a client certificate that it knows; set tls.cert_file and tls.key_file"
 		}
-		return configErrorf(err, "%s: TLS was refused (%v)%s", at, alert, hint)
+		return configErrorf(err, "%s: it refused the TLS handshake (%s)%s", at, shorten(alert), hint)
 	}
 	return nil
 }

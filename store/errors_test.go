@@ -125,8 +125,10 @@ func TestNotClickHouse(t *testing.T) {
 }
 
 func TestNoAnswerInTime(t *testing.T) {
-	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	end := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-end }))
 	t.Cleanup(s.Close)
+	t.Cleanup(func() { close(end) })
 	wantError(t, Config{URL: s.URL, Password: password, ReadTimeout: 50 * time.Millisecond}, Retry, "no answer in time")
 }
 
@@ -223,6 +225,7 @@ func TestTLS(t *testing.T) {
 	serve := func(change func(*x509.Certificate), config *tls.Config) Config {
 		cert, _ := ca.issue(t, change)
 		config.Certificates = []tls.Certificate{cert}
+		config.MinVersion = tls.VersionTLS13
 		c := fromDSN(t, embeddedtest.StartSecured(t, "picket", password, config))
 		c.User, c.Password, c.TLS.CAFile = "picket", password, ca.file
 		return c

@@ -157,6 +157,9 @@ func (r *eventRows) append(ev *detect.Event) {
 func (r *eventRows) appendTexts(ev *detect.Event) {
 	for i := range r.lows {
 		t := &r.lows[i]
+		if !ev.Has(t.f) {
+			continue
+		}
 		p := ev.Public(t.f)
 		if p.Value != "" {
 			t.c.pad(r.n)
@@ -169,6 +172,9 @@ func (r *eventRows) appendTexts(ev *detect.Event) {
 	}
 	for i := range r.texts {
 		t := &r.texts[i]
+		if !ev.Has(t.f) {
+			continue
+		}
 		if p := ev.Public(t.f); p.Value != "" {
 			t.c.pad(r.n)
 			t.c.put(p.Value)
