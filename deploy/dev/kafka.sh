@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A single Apache Kafka node on loopback, for tests and for trying Picket against the real thing.
 #
-#   kafka.sh start [--dir DIR] [--port PORT] [--tls DIR]   format if new, start, wait, print host:port
+#   kafka.sh start [--dir DIR] [--port PORT] [--tls DIR] [--with PID]
+#                                                          format if new, start, wait, print host:port
 #   kafka.sh stop  [--dir DIR]                             stop it, and wait until it is gone
 #   kafka.sh classpath                                     fetch the jars, print the classpath
 #
@@ -10,6 +11,7 @@
 # sign clients): PORT+2 TLS, PORT+3 TLS that asks for a client certificate, PORT+4 SASL over TLS,
 # PORT+5 SASL in plaintext; users picket and limited, both with the password "picket-dev";
 # plaintext clients, picket and the certificate CN=client may do everything, limited nothing.
+# --with PID stops it when that process ends, however it ends.
 # Needs Java 17 or newer, and Maven for the first start; after that it works offline.
 set -euo pipefail
 
@@ -18,6 +20,7 @@ cache=${PICKET_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/picket}/kafka
 dir=${TMPDIR:-/tmp}/picket-kafka-$(id -u)
 port=9092
 tls=
+with=
 
 die() { echo "kafka.sh: $*" >&2; exit 1; }
 
@@ -140,6 +143,7 @@ start() {
       die "Kafka ended while starting; its log is $dir/kafka.log"
     fi
     if grep -q "Kafka Server started" "$dir/kafka.log" && (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+      if [ -n "$with" ]; then watch "$(cat "$dir/pid")" </dev/null >/dev/null 2>&1 & fi
       echo "127.0.0.1:$port"
       return
     fi
@@ -147,6 +151,11 @@ start() {
   done
   stop
   die "Kafka did not start in 60 s; its log is $dir/kafka.log"
+}
+
+watch() {
+  while kill -0 "$with" && kill -0 "$1"; do sleep 1; done
+  kill "$1"
 }
 
 stop() {
@@ -169,6 +178,7 @@ while [ $# -gt 0 ]; do
     --dir) dir=${2:?--dir needs a directory}; shift 2 ;;
     --port) port=${2:?--port needs a number}; shift 2 ;;
     --tls) tls=${2:?--tls needs a directory}; shift 2 ;;
+    --with) with=${2:?--with needs a process id}; shift 2 ;;
     *) die "unknown option $1" ;;
   esac
 done
@@ -176,5 +186,5 @@ case $cmd in
   start) start ;;
   stop) stop ;;
   classpath) need_java; classpath; echo ;;
-  *) sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 64 ;;
+  *) sed -n '2,19s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 64 ;;
 esac

@@ -221,3 +221,10 @@ func Permanent(err error) bool {
 	}
 	return false
 }
+
+// Unreachable reports whether an error is about getting to a broker at all.
+func Unreachable(err error) bool {
+	var c *connectError
+	var u unreachable
+	return errors.As(err, &c) || errors.As(err, &u)
+}

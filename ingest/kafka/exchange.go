@@ -32,7 +32,7 @@ func (e *exchange) Required(versions map[protocol.ApiKey]int16) bool {
 	return true
 }
 
-// RawExchange writes the request and reads the response.
+// exchange writes the request and reads the response.
 func (e *exchange) exchange(rw io.ReadWriter) error {
 	const correlation = 1 // one request at a time on a connection
 	out := make([]byte, 4, 256)

@@ -135,7 +135,8 @@ func start() {
 			return
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
-		cmd := exec.CommandContext(ctx, script(), "start", "--dir", dir, "--port", strconv.Itoa(port), "--tls", filepath.Join(dir, "tls"))
+		cmd := exec.CommandContext(ctx, script(), "start", "--dir", dir, "--port", strconv.Itoa(port), "--tls", filepath.Join(dir, "tls"),
+			"--with", strconv.Itoa(os.Getpid()))
 		var out bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &out
 		err := cmd.Run()
