@@ -266,3 +266,21 @@ func TestRegexLiteralsAreNecessary(t *testing.T) {
 		})
 	}
 }
+
+func TestGreaterThanOnCountsAndSums(t *testing.T) {
+	rs := ruleSet(t, "match: {type: error}\nthreshold: {count: {gt: 4}, window: 5m}", "match: {type: error}\nsum: {field: io.rows, gt: 4, window: 5m}")
+	if a, b := rs.Rules()[0].Detector.Threshold, rs.Rules()[1].Detector.Threshold; a != 5 || b <= 4 || b > 4.0001 {
+		t.Error(a, b)
+	}
+}
+
+func TestRuleSetFindsAndGroups(t *testing.T) {
+	rs := ruleSet(t, "match: {type: error}\ngroup_by: [net.ip]", "match: {type: token}\ngroup_by: [{coalesce: [actor.token, labels.team]}]", "match: {type: config}\nthreshold: {count: {gte: 2}, window: 7m, group_by: [net.ip]}")
+	r := rs.ByID("AA-001")
+	if r == nil || rs.ByHash(r.Hash) != r || len(rs.Groupings()) != 2 || rs.Rules()[0].Grouping != rs.Rules()[2].Grouping || rs.MaxWindow() != 7*time.Minute {
+		t.Fatalf("%+v, %v", r, rs.Groupings())
+	}
+	if g := r.GroupBy[0]; g.Label != "team" || len(g.Fields) != 1 || r.Suppress != 10*time.Minute || rs.Rules()[2].Suppress != 7*time.Minute {
+		t.Errorf("%+v", r)
+	}
+}

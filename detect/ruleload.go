@@ -3,6 +3,7 @@ package detect
 import (
 	"crypto/sha256"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -255,6 +256,9 @@ func (r *ruleLoad) count(b bound, low float64) float64 {
 		return low
 	}
 	x := r.limit(b.limitDoc, b.n)
+	if b.Gt != nil && b.Gte == nil {
+		x = b.Gt.v + 1
+	}
 	switch {
 	case x != float64(int64(x)):
 		r.d.Errorf(b.n, "a count is a whole number, found %g", x)
@@ -277,7 +281,7 @@ func (r *ruleLoad) limit(l limitDoc, at *yaml.Node) float64 {
 		}
 		return max(l.Gte.v, 1e-9)
 	case l.Gt != nil:
-		return l.Gt.v + 1
+		return math.Nextafter(l.Gt.v, math.Inf(1))
 	default:
 		r.d.Report(at, "a threshold is missing", "write {gte: 5}")
 	}

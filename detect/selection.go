@@ -12,6 +12,22 @@ import (
 	"picket/detect/diag"
 )
 
+// What a selection means:
+//
+//   - Keys of a selection are joined by and; a list of selections, and any:, by or; not: negates.
+//     A list of values means one of them, with |all every one of them.
+//   - Text compares without regard to case (Unicode simple folding, rune by rune: K is k is the
+//     Kelvin sign, but ß is not ss) unless |cased. Regular expressions (|re, RE2) say (?i) themselves.
+//   - In values * is any text and ? one character; \* \? \\ are the characters themselves, and a
+//     backslash before anything else is a backslash.
+//   - A field with several values matches when one of them does; with |all each value may find
+//     its own. io.args and io.result are every text inside the arguments and the result.
+//   - An absent field matches nothing, |neq included; only |exists: false and not: hold without it.
+//   - io.findings: {cat: ssrf, score|gte: 0.7} asks for one finding that satisfies all keys; a list
+//     of such for one that satisfies one of them.
+//   - A regular expression reads 128 KiB of an event's field; in what lies beyond, a literal that
+//     every match needs decides, so that padding cannot hide an attack.
+
 // compiled is a condition on its way into a rule.
 type compiled struct {
 	pred  pred
