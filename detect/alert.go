@@ -64,4 +64,6 @@ type Evidence struct {
 	Outcome   string    `json:"outcome,omitempty"`
 	Tool      string    `json:"tool,omitempty"`
 	Finding   string    `json:"finding,omitempty"` // category of the strongest finding
+
+	Context []GroupValue `json:"context,omitempty"` // the fields that the rule's alert.context names
 }

@@ -31,7 +31,7 @@ Without a subcommand it makes every check. The exit code is 78 when something is
 			return allOf(found)
 		},
 	}
-	cmd.AddCommand(newCheckConfigCmd(e))
+	cmd.AddCommand(newCheckConfigCmd(e), newCheckRulesCmd(e))
 	return cmd
 }
 

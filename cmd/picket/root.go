@@ -34,7 +34,16 @@ const (
 // commands is every command, in the order of their groups.
 func commands(e *env) []*cobra.Command {
 	return []*cobra.Command{
+		newDemoCmd(e),
+		newRunCmd(e),
+		newTapCmd(e),
+		newEmbeddedCmd(e),
+		newHashCmd(e),
 		newCheckCmd(e),
+		newTestCmd(e),
+		newKeysCmd(e),
+		newTopicsCmd(e),
+		newMigrateCmd(e),
 		newVersionCmd(e),
 	}
 }
@@ -45,7 +54,9 @@ others when a rule fires.
 
 Without a configuration it starts a broker and a ClickHouse engine of its own, on loopback.`
 
-const rootExample = `  picket check config                   show everything wrong with ./picket.yaml
+const rootExample = `  picket demo                           see all of it work, with nothing configured
+  picket keys new && picket run         run it on the embedded servers
+  picket check config                   show everything wrong with ./picket.yaml
   picket check config --print-default   a file with every option to start from`
 
 // newRoot builds the command tree.

@@ -161,6 +161,15 @@ func (l *Loop) retry(ctx context.Context, moved <-chan struct{}, work func() err
 	}
 }
 
+// Wait parks the loop for what must be there before it can run, as first found
+// missing, until it is or the context ends.
+func (l *Loop) Wait(ctx context.Context, first error, try func() error) {
+	if l.park(ctx, nil, 0, first) != nil {
+		return
+	}
+	_ = l.retry(ctx, nil, try) // its only error is that the context ended
+}
+
 // park shows the trouble and waits.
 func (l *Loop) park(ctx context.Context, moved <-chan struct{}, attempt int, err error) error {
 	if ctx.Err() != nil {

@@ -1,0 +1,269 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"picket/alerting"
+	"picket/cmd/internal/config"
+	"picket/cmd/internal/role"
+	"picket/detect"
+	"picket/ingest"
+	"picket/ingest/kafka"
+	"picket/store"
+)
+
+// Options are what a run needs beside its configuration.
+type Options struct {
+	Log      *slog.Logger
+	Keys     *ingest.Keyring
+	Rules    *detect.RuleSet
+	Progress Progress
+	Tell     []alerting.Destination // beside the configured ones
+}
+
+// App is a running Picket.
+type App struct {
+	cfg     *config.Config
+	opt     Options
+	log     *slog.Logger
+	kafka   kafka.Config
+	reg     *prometheus.Registry
+	metrics *role.Metrics
+	health  *role.Health
+	preview *alerting.Preview
+
+	servers *Servers
+	admin   *Admin
+	closers []func()
+	stages  [4][]*kafka.Consumer // store and detect, correlate, notify, archive of deliveries
+	roles   *errgroup.Group
+	cancel  context.CancelFunc
+	failed  <-chan struct{}
+}
+
+// Start brings everything up, in order. Roles go on when it returns. What is wrong
+// with the configuration, or cannot be reached and is needed, is an error.
+func Start(ctx context.Context, cfg *config.Config, opt Options) (_ *App, err error) {
+	a := &App{cfg: cfg, opt: opt, log: opt.Log, reg: prometheus.NewRegistry(), health: role.NewHealth()}
+	a.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.metrics = role.NewMetrics(a.reg)
+	a.metrics.Rules.Set(float64(len(opt.Rules.Rules())))
+	for _, c := range ingest.Classes() {
+		a.metrics.Dead.WithLabelValues(string(c))
+	}
+	defer func() {
+		if err != nil {
+			a.Stop()
+		}
+	}()
+	tell, err := a.destinations()
+	if err != nil {
+		return nil, err
+	}
+	if a.servers, err = StartServers(ctx, cfg, opt.Log, opt.Progress); err != nil {
+		return nil, err
+	}
+	a.kafka = KafkaConfig(cfg)
+	if err := a.topics(ctx); err != nil {
+		return nil, err
+	}
+	if cfg.Admin.Listen != "" {
+		var page http.Handler
+		if a.preview != nil {
+			page = a.preview
+		}
+		if a.admin, err = StartAdmin(cfg.Admin.Listen, a.reg, a.health, page, a.log); err != nil {
+			return nil, err
+		}
+		a.log.Info("admin server is up", "url", a.admin.URL())
+	}
+	return a, a.start(ctx, tell)
+}
+
+// start makes every role before the first one runs, so that a failure leaves none behind.
+func (a *App) start(ctx context.Context, tell []alerting.Destination) error {
+	var runs []func(context.Context) error
+	for _, name := range a.cfg.Roles {
+		var more []func(context.Context) error
+		var err error
+		switch name {
+		case role.Store:
+			more, err = a.storeRole(ctx)
+		case role.Detect:
+			more, err = a.detectRole(ctx)
+		case role.Correlate:
+			more, err = a.correlateRole()
+		case role.Notify:
+			more, err = a.notifyRole(tell)
+		}
+		if err != nil {
+			return fmt.Errorf("start the %s role: %w", name, err)
+		}
+		runs = append(runs, more...)
+	}
+	ctx, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	a.roles, ctx = errgroup.WithContext(ctx)
+	a.failed = ctx.Done()
+	for _, run := range runs {
+		a.roles.Go(func() error { return run(ctx) })
+	}
+	a.log.Info("picket is running", "roles", strings.Join(a.cfg.Roles, ","), "rules", len(a.opt.Rules.Rules()))
+	return nil
+}
+
+// Wait returns when the context ends or a role gives up.
+func (a *App) Wait(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-a.failed:
+	}
+}
+
+// Stop finishes what is in hand and stops everything in reverse. Its error is that of
+// the role that gave up, if one did.
+func (a *App) Stop() error {
+	var errs []error
+	if a.roles != nil {
+		a.cancel()
+		if err := a.roles.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+			errs = append(errs, err)
+		}
+	}
+	for _, c := range slices.Backward(a.closers) {
+		c()
+	}
+	if a.admin != nil {
+		a.admin.Stop()
+	}
+	if a.servers != nil {
+		errs = append(errs, a.servers.Stop())
+	}
+	return errors.Join(errs...)
+}
+
+// AdminURL is where the admin server listens, or "".
+func (a *App) AdminURL() string {
+	if a.admin == nil {
+		return ""
+	}
+	return a.admin.URL()
+}
+
+// HasPreview reports whether the admin server shows the preview page.
+func (a *App) HasPreview() bool { return a.preview != nil && a.admin != nil }
+
+// Health is what the roles say of themselves.
+func (a *App) Health() *role.Health { return a.health }
+
+// Gatherer gives the metrics.
+func (a *App) Gatherer() prometheus.Gatherer { return a.reg }
+
+// topics makes what is missing on the embedded broker, and refuses to start on
+// topics that would break a promise.
+func (a *App) topics(ctx context.Context) error {
+	t, err := kafka.NewTopics(ctx, a.kafka)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	specs := TopicSpecs(a.cfg)
+	if a.servers.Broker != nil {
+		if _, err := t.Create(ctx, specs); err != nil {
+			return fmt.Errorf("make the topics: %w", err)
+		}
+	}
+	return CheckTopics(ctx, t, specs, a.servers.Broker != nil, func(p kafka.Problem) {
+		a.log.Warn("topic: "+p.Text, "topic", p.Topic)
+	})
+}
+
+// CheckTopics verifies the topics. Problems that must not be run with make the error,
+// the others are told to warn. The embedded broker ignores some settings, on purpose.
+func CheckTopics(ctx context.Context, t *kafka.Topics, specs []kafka.TopicSpec, embedded bool, warn func(kafka.Problem)) error {
+	problems, err := t.Verify(ctx, specs)
+	if err != nil {
+		return fmt.Errorf("verify the topics: %w", err)
+	}
+	var refuse []string
+	for _, p := range problems {
+		switch {
+		case p.Severity == kafka.Refuse:
+			refuse = append(refuse, "  "+p.Topic+": "+p.Text)
+		case !embedded:
+			warn(p)
+		}
+	}
+	if refuse != nil {
+		return &SetupError{fmt.Errorf("the topics are not as they must be:\n%s", strings.Join(refuse, "\n"))}
+	}
+	return nil
+}
+
+// SetupError is a mistake that only an operator can mend; its exit code is 78.
+type SetupError struct{ Err error }
+
+func (e *SetupError) Error() string { return e.Err.Error() }
+func (e *SetupError) Unwrap() error { return e.Err }
+
+// loop is the common part of a role's loop.
+func (a *App) loop(name, group string) role.Loop {
+	a.health.NotReady(name, "starting")
+	return role.Loop{Name: name, Role: group, Log: a.log, Health: a.health, Metrics: a.metrics}
+}
+
+// consumer makes a consumer. Its stage says how many others a record passes before it: see Drain.
+func (a *App) consumer(stage int, topic, group string, edit func(*kafka.ConsumerOptions)) (*kafka.Consumer, error) {
+	o := kafka.ConsumerOptions{
+		Topic: topic, Group: a.cfg.Kafka.GroupPrefix + "." + group,
+		MaxRows: a.cfg.Batch.MaxRows, MaxBytes: int(a.cfg.Batch.MaxBytes), MaxWait: a.cfg.Batch.MaxWait, Logger: quiet(a.log),
+	}
+	if edit != nil {
+		edit(&o)
+	}
+	c, err := kafka.NewConsumer(a.kafka, o)
+	if err != nil {
+		return nil, err
+	}
+	a.stages[stage] = append(a.stages[stage], c)
+	return c, nil
+}
+
+func (a *App) producer() (*kafka.Producer, error) {
+	p, err := kafka.NewProducer(a.kafka, kafka.ProducerOptions{Logger: quiet(a.log)})
+	if err != nil {
+		return nil, err
+	}
+	a.closers = append(a.closers, p.Close)
+	return p, nil
+}
+
+func (a *App) decoder() *ingest.Decoder {
+	return ingest.NewDecoder(ingest.Options{Lateness: a.cfg.Lateness, KeepLabels: a.cfg.Privacy.KeepLabels})
+}
+
+// openStore connects and migrates. A ClickHouse that is down is not an error at
+// start: the others go on, and the role waits for it.
+func (a *App) openStore(ctx context.Context) (*store.DB, error) {
+	db, err := store.Open(ctx, StoreConfig(a.cfg))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := store.Migrate(ctx, db, store.MigrateOptions{}); err != nil {
+		_ = db.Close()
+		return nil, err
+	}
+	return db, nil
+}
+
+const openTime = 30 * time.Second

@@ -1,0 +1,211 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"picket/alerting"
+	"picket/cmd/internal/role"
+	"picket/detect"
+	"picket/ingest/kafka"
+	"picket/store"
+)
+
+type runner = func(context.Context) error
+
+func (a *App) storeRole(ctx context.Context) ([]runner, error) {
+	p, err := a.producer()
+	if err != nil {
+		return nil, err
+	}
+	c, err := a.consumer(0, a.cfg.Kafka.Topics.Events, role.Store, nil)
+	if err != nil {
+		return nil, err
+	}
+	s := &role.Storer{
+		Loop: a.loop(role.Store, role.Store), Consumer: c, Producer: p, Decoder: a.decoder(), Keys: a.opt.Keys.Hasher(),
+		Dead: a.cfg.Kafka.Topics.Dead, Generation: c.Generation,
+	}
+	s.Lag = c.Lag
+	run, err := a.withStore(ctx, s.Loop, func(ctx context.Context, db *store.DB) error {
+		s.Writer = store.NewWriter(db, store.WriterOptions{Instance: a.cfg.Instance})
+		return s.Run(ctx)
+	})
+	return []runner{run}, err
+}
+
+// withStore opens ClickHouse and then runs. What only a person can mend is an error at
+// once; a ClickHouse that cannot be reached parks the role until it can.
+func (a *App) withStore(ctx context.Context, l role.Loop, run func(context.Context, *store.DB) error) (runner, error) {
+	open := func(ctx context.Context) (*store.DB, error) {
+		ctx, cancel := context.WithTimeout(ctx, openTime)
+		defer cancel()
+		return a.openStore(ctx)
+	}
+	db, err := open(ctx)
+	var setup *store.ConfigError
+	if errors.As(err, &setup) {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		if db == nil {
+			l.Wait(ctx, err, func() (err error) {
+				db, err = open(ctx)
+				return err
+			})
+		}
+		if db == nil {
+			return nil // stopped before it came
+		}
+		defer db.Close()
+		return run(ctx, db)
+	}, nil
+}
+
+func (a *App) detectRole(ctx context.Context) ([]runner, error) {
+	p, err := a.producer()
+	if err != nil {
+		return nil, err
+	}
+	topics := a.cfg.Kafka.Topics
+	sources, targets, err := a.partitions(ctx, topics.Events, topics.Signals)
+	if err != nil {
+		return nil, err
+	}
+	c, err := a.consumer(0, topics.Events, role.Detect, nil)
+	if err != nil {
+		return nil, err
+	}
+	d := &role.Detector{
+		Loop: a.loop(role.Detect, role.Detect), Consumer: c, Producer: p, Rules: a.opt.Rules, Decoder: a.decoder(),
+		Keys: a.opt.Keys.Hasher(), Signals: topics.Signals, Sources: sources, Targets: targets, Ends: c.Ends,
+	}
+	d.Lag = c.Lag
+	return []runner{d.Run}, nil
+}
+
+func (a *App) partitions(ctx context.Context, events, signals string) (int32, int32, error) {
+	t, err := kafka.NewTopics(ctx, a.kafka)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer t.Close()
+	n, err := t.Partitions(ctx, events)
+	if err != nil {
+		return 0, 0, err
+	}
+	m, err := t.Partitions(ctx, signals)
+	return int32(n), int32(m), err
+}
+
+func (a *App) correlateRole() ([]runner, error) {
+	p, err := a.producer()
+	if err != nil {
+		return nil, err
+	}
+	topics := a.cfg.Kafka.Topics
+	r := &role.Correlator{
+		Loop: a.loop(role.Correlate, role.Correlate), Producer: p, Rules: a.opt.Rules, Hasher: a.opt.Keys.Hasher(),
+		Alerts: topics.Alerts, Lateness: a.cfg.Lateness,
+	}
+	c, err := a.consumer(1, topics.Signals, role.Correlate, func(o *kafka.ConsumerOptions) {
+		o.Meta, o.OnAssign = r.Meta, r.Assign
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.Consumer, r.Lag = c, c.Lag
+	r.OffsetsAt = func(ctx context.Context, t time.Time) (map[int32]int64, error) {
+		return c.OffsetsAt(ctx, topics.Signals, t)
+	}
+	return []runner{r.Run}, nil
+}
+
+// notifyRole is one consumer group for each destination, and ClickHouse is two of them.
+func (a *App) notifyRole(tell []alerting.Destination) ([]runner, error) {
+	var runs []runner
+	for _, d := range tell {
+		run, err := a.teller(d)
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, run)
+	}
+	alerts, err := a.archive(2, "alerts", a.cfg.Kafka.Topics.Alerts, func(ctx context.Context, db *store.DB, rec *kafka.Record) error {
+		var al detect.Alert
+		if err := json.Unmarshal(rec.Value, &al); err != nil || al.Schema != detect.AlertSchema {
+			a.skip("alert", rec, err)
+			return nil
+		}
+		return store.NewAlertWriter(db).Write(ctx, al)
+	})
+	if err != nil {
+		return nil, err
+	}
+	deliveries, err := a.archive(3, "deliveries", a.cfg.Kafka.Topics.Deliveries, func(ctx context.Context, db *store.DB, rec *kafka.Record) error {
+		var d alerting.Delivery
+		if err := json.Unmarshal(rec.Value, &d); err != nil || d.Schema != alerting.DeliverySchema {
+			a.skip("delivery", rec, err)
+			return nil
+		}
+		return store.NewAlertWriter(db).WriteDeliveries(ctx, store.Delivery{
+			Tenant: d.Tenant, AlertID: d.AlertID, Destination: d.Destination, Outcome: d.Outcome, At: d.At, Thread: d.Thread, Error: d.Error,
+		})
+	})
+	return append(runs, alerts, deliveries), err
+}
+
+func (a *App) skip(what string, rec *kafka.Record, err error) {
+	a.metrics.Dead.WithLabelValues(what).Inc()
+	a.log.Error(what+" record skipped: not written by this version of Picket", "topic", rec.Topic, "partition", rec.Partition, "offset", rec.Offset, "err", err)
+}
+
+func (a *App) teller(d alerting.Destination) (runner, error) {
+	p, err := a.producer()
+	if err != nil {
+		return nil, err
+	}
+	t := &role.Teller{
+		Loop: a.loop("notify "+d.Name(), role.Notify), Producer: p, Destination: d, Deliveries: a.cfg.Kafka.Topics.Deliveries,
+		Options: alerting.NotifierOptions{
+			MinSeverity: a.cfg.Alerting.MinSeverity, HoldSetup: true, Log: a.log,
+			Observe: func(event, dest string, took time.Duration) {
+				a.metrics.Told.WithLabelValues(dest, event).Inc()
+				if took > 0 {
+					a.metrics.TellTime.WithLabelValues(dest).Observe(took.Seconds())
+				}
+			},
+		},
+		Scan: func(ctx context.Context, topic string, fn func(kafka.Record) error) error {
+			return kafka.Scan(ctx, a.kafka, topic, fn)
+		},
+	}
+	c, err := a.consumer(2, a.cfg.Kafka.Topics.Alerts, "notify."+d.Name(), func(o *kafka.ConsumerOptions) { o.OnAssign = t.Assign })
+	if err != nil {
+		return nil, err
+	}
+	t.Consumer, t.Lag = c, c.Lag
+	return t.Run, nil
+}
+
+// archive copies a topic's records into ClickHouse.
+func (a *App) archive(stage int, what, topic string, write func(context.Context, *store.DB, *kafka.Record) error) (runner, error) {
+	c, err := a.consumer(stage, topic, "notify.clickhouse."+what, nil)
+	if err != nil {
+		return nil, err
+	}
+	l := a.loop("notify clickhouse "+what, role.Notify)
+	l.Lag = c.Lag
+	return a.withStore(context.Background(), l, func(ctx context.Context, db *store.DB) error {
+		arch := &role.Archive{Loop: l, Consumer: c, Write: func(ctx context.Context, rec *kafka.Record) error {
+			if err := write(ctx, db, rec); err != nil {
+				return fmt.Errorf("store %s: %w", what, err)
+			}
+			return nil
+		}}
+		return arch.Run(ctx)
+	})
+}

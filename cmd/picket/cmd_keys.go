@@ -1,0 +1,163 @@
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"picket/cmd/internal/config"
+	"picket/ingest"
+)
+
+func newKeysCmd(e *env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "keys",
+		Short:   "Make, list, rotate and destroy the keys of pseudonyms",
+		GroupID: groupSetup,
+		Long: `Keys turn personal values into pseudonyms. They are all that links a pseudonym to a person: who has the
+file can look people up with 'picket hash', and without it nobody can. Keep a copy where only you can read it.
+
+The file holds one grouping key, which never changes, and pseudonym keys, which rotate. Destroying a
+pseudonym key erases the link to everything stored under it.`,
+	}
+	cmd.AddCommand(newKeysNewCmd(e), newKeysListCmd(e), newKeysRotateCmd(e), newKeysDestroyCmd(e))
+	return cmd
+}
+
+// keysPath is the key file: the argument, or the configured one.
+func (e *env) keysPath(args []string) (string, error) {
+	if len(args) > 0 {
+		return args[0], nil
+	}
+	cfg, err := e.config()
+	if err != nil {
+		return "", err
+	}
+	return cfg.Privacy.KeysFile, nil
+}
+
+func newKeysNewCmd(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:     "new [file]",
+		Short:   "Make a new key file",
+		Args:    cobra.MaximumNArgs(1),
+		Example: "  picket keys new\n  picket keys new /etc/picket/keys.json",
+		RunE: func(_ *cobra.Command, args []string) error {
+			path, err := e.keysPath(args)
+			if err != nil {
+				return err
+			}
+			if err := makeKeys(path); err != nil {
+				return err
+			}
+			fmt.Fprintf(e.stdout, "%s: new keys, readable by you only. Keep a copy: without it no pseudonym can be looked up again.\n", path)
+			return nil
+		},
+	}
+}
+
+func makeKeys(path string) error {
+	k, err := ingest.NewKeyring(rand.Reader, time.Now())
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("make keys: %w", err)
+	}
+	if err := k.WriteNew(path); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return &exitError{exitFailure, fmt.Errorf("%w; to add a new pseudonym key to it: picket keys rotate", err)}
+		}
+		return err
+	}
+	return nil
+}
+
+func (e *env) loadKeys(args []string) (*ingest.Keyring, string, error) {
+	path, err := e.keysPath(args)
+	if err != nil {
+		return nil, "", err
+	}
+	k, err := ingest.LoadKeyring(path)
+	if err != nil {
+		return nil, "", keysError(&config.Config{Privacy: config.Privacy{KeysFile: path}}, err)
+	}
+	return k, path, nil
+}
+
+func newKeysListCmd(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:     "list [file]",
+		Short:   "List the pseudonym keys, without their secrets",
+		Args:    cobra.MaximumNArgs(1),
+		Example: "  picket keys list",
+		RunE: func(_ *cobra.Command, args []string) error {
+			k, _, err := e.loadKeys(args)
+			if err != nil {
+				return err
+			}
+			w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "KEY\tCREATED\tIN FORCE FROM")
+			for _, key := range k.Keys() {
+				fmt.Fprintf(w, "%s\t%s\t%s\n", key.ID, key.Created.Format(time.DateTime), key.NotBefore.Format(time.DateTime))
+			}
+			return w.Flush()
+		},
+	}
+}
+
+func newKeysRotateCmd(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:     "rotate [file]",
+		Short:   "Add a pseudonym key for events from now on",
+		Args:    cobra.MaximumNArgs(1),
+		Example: "  picket keys rotate",
+		Long: `Rotate adds a key: events from now on get their pseudonyms under it, older ones keep theirs, and a search
+with 'picket hash' looks under all of them. Alerts and windows are not touched. Restart 'picket run' to use it.`,
+		RunE: func(_ *cobra.Command, args []string) error {
+			k, path, err := e.loadKeys(args)
+			if err != nil {
+				return err
+			}
+			id, err := k.Rotate(rand.Reader, time.Now())
+			if err != nil {
+				return err
+			}
+			if err := k.Replace(path); err != nil {
+				return err
+			}
+			fmt.Fprintf(e.stdout, "%s: key %s is in force from now on; restart picket to use it\n", path, id)
+			return nil
+		},
+	}
+}
+
+func newKeysDestroyCmd(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:     "destroy <key> [file]",
+		Short:   "Erase a pseudonym key, and with it the link to everything stored under it",
+		Args:    cobra.RangeArgs(1, 2),
+		Example: "  picket keys destroy k1",
+		RunE: func(_ *cobra.Command, args []string) error {
+			k, path, err := e.loadKeys(args[1:])
+			if err != nil {
+				return err
+			}
+			if err := k.Destroy(args[0]); err != nil {
+				return err
+			}
+			if err := k.Replace(path); err != nil {
+				return err
+			}
+			fmt.Fprintf(e.stdout, "%s: key %s is gone; copies of the file still hold it\n", path, args[0])
+			return nil
+		},
+	}
+}

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"picket/cmd/internal/app"
+	"picket/cmd/internal/config"
+	"picket/detect"
+	"picket/detect/diag"
+)
+
+// rules loads the configured rules; what is wrong with them is written to
+// standard error, and the error that is returned only sums it up.
+func (e *env) rules(cfg *config.Config) (*detect.RuleSet, error) {
+	return e.loadRules(cfg, detect.LoadOptions{Now: time.Now()})
+}
+
+func (e *env) loadRules(cfg *config.Config, o detect.LoadOptions) (*detect.RuleSet, error) {
+	rs, warnings, err := app.LoadRules(cfg, o)
+	for _, w := range warnings {
+		fmt.Fprintf(e.stderr, "warning: %s\n", w)
+	}
+	var problems diag.Problems
+	if errors.As(err, &problems) {
+		problems.Write(e.stderr, e.color(e.stderr))
+		fmt.Fprintln(e.stderr)
+		return nil, &exitError{exitConfig, fmt.Errorf("%s in the rules", count(len(problems), "problem"))}
+	}
+	if err != nil {
+		return nil, &exitError{exitConfig, err}
+	}
+	return rs, nil
+}
+
+// onlyDir is a configuration that loads the rules of one place and no other.
+func onlyDir(cfg *config.Config, dir string) {
+	cfg.Rules.Builtin, cfg.Rules.Dirs, cfg.Rules.Disabled = false, []string{dir}, nil
+}
+
+func newCheckRulesCmd(e *env) *cobra.Command {
+	var strict bool
+	cmd := &cobra.Command{
+		Use:     "rules [folder]",
+		Short:   "Show everything wrong with the rules",
+		Args:    cobra.MaximumNArgs(1),
+		Example: "  picket check rules\n  picket check rules --strict ./rules",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cfg, err := e.config()
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				onlyDir(cfg, args[0])
+			}
+			rs, err := e.loadRules(cfg, detect.LoadOptions{Now: time.Now(), Lint: strict})
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(e.stdout, "%s: ok\n", count(len(rs.Rules()), "rule"))
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&strict, "strict", false, "also refuse expired exceptions, and rules without a test that fires and one that does not")
+	return cmd
+}
+
+func newTestCmd(e *env) *cobra.Command {
+	var run, junit string
+	cmd := &cobra.Command{
+		Use:     "test [folder]",
+		Short:   "Run the tests that rules carry",
+		GroupID: groupCheck,
+		Args:    cobra.MaximumNArgs(1),
+		Long: `Test runs every rule's own tests through the same engine that runs live, and shows the failures last. Without
+a folder it tests the configured rules, which is the built-in pack by default.
+
+The exit code is 1 when a test fails, and 78 when a rule cannot be loaded.`,
+		Example: "  picket test\n  picket test ./rules --run '^AU-'\n  picket test --junit report.xml",
+		RunE: func(_ *cobra.Command, args []string) error {
+			pattern, err := regexp.Compile(run)
+			if err != nil {
+				return usagef("--run: %v", err)
+			}
+			cfg, err := e.config()
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				onlyDir(cfg, args[0])
+			}
+			rs, err := e.rules(cfg)
+			if err != nil {
+				return err
+			}
+			results := rs.RunTests(func(r *detect.Rule, c detect.TestCase) bool {
+				return pattern.MatchString(r.Info.ID + " " + c.Name)
+			})
+			if junit != "" {
+				if err := writeJUnit(junit, results); err != nil {
+					return err
+				}
+			}
+			return e.showTests(len(rs.Rules()), results)
+		},
+	}
+	cmd.Flags().StringVar(&run, "run", "", "only tests whose \"id name\" matches this regular `expression`")
+	cmd.Flags().StringVar(&junit, "junit", "", "also write a JUnit report to this `file`")
+	return cmd
+}
+
+func (e *env) showTests(rules int, results []detect.TestResult) error {
+	failed := 0
+	for _, r := range results {
+		if r.Failed != "" {
+			failed++
+		}
+	}
+	red, plain := "", ""
+	if e.color(e.stdout) {
+		red, plain = "\x1b[31m", "\x1b[0m"
+	}
+	for _, r := range results {
+		if r.Failed != "" {
+			fmt.Fprintf(e.stdout, "%sFAIL%s %s: %s\n     %s:%d: %s\n", red, plain, r.Rule.Info.ID, r.Case.Name, r.Case.File, r.Case.Line, r.Failed)
+		}
+	}
+	fmt.Fprintf(e.stdout, "%s, %s: %d passed, %d failed\n", count(rules, "rule"), count(len(results), "test"), len(results)-failed, failed)
+	switch {
+	case failed > 0:
+		return &exitError{code: exitFailure}
+	case len(results) == 0:
+		return &exitError{exitFailure, errors.New("no test was run: --run matches none, or the rules carry none")}
+	}
+	return nil
+}
+
+type junitSuites struct {
+	XMLName xml.Name     `xml:"testsuites"`
+	Suites  []junitSuite `xml:"testsuite"`
+}
+
+type junitSuite struct {
+	Name     string      `xml:"name,attr"`
+	Tests    int         `xml:"tests,attr"`
+	Failures int         `xml:"failures,attr"`
+	Cases    []junitCase `xml:"testcase"`
+}
+
+type junitCase struct {
+	Class   string        `xml:"classname,attr"`
+	Name    string        `xml:"name,attr"`
+	Seconds float64       `xml:"time,attr"`
+	Failure *junitFailure `xml:"failure"`
+}
+
+type junitFailure struct {
+	Message string `xml:"message,attr"`
+	Text    string `xml:",chardata"`
+}
+
+// writeJUnit writes one suite a rule.
+func writeJUnit(path string, results []detect.TestResult) (err error) {
+	var doc junitSuites
+	for _, r := range results {
+		i := slices.IndexFunc(doc.Suites, func(s junitSuite) bool { return s.Name == r.Rule.Info.ID })
+		if i < 0 {
+			i = len(doc.Suites)
+			doc.Suites = append(doc.Suites, junitSuite{Name: r.Rule.Info.ID})
+		}
+		s := &doc.Suites[i]
+		c := junitCase{Class: r.Rule.Info.ID, Name: r.Case.Name, Seconds: r.Took.Seconds()}
+		if r.Failed != "" {
+			s.Failures++
+			c.Failure = &junitFailure{Message: r.Failed, Text: fmt.Sprintf("%s:%d", r.Case.File, r.Case.Line)}
+		}
+		s.Tests++
+		s.Cases = append(s.Cases, c)
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("write the JUnit report: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if _, err := io.Copy(f, strings.NewReader(xml.Header)); err != nil {
+		return fmt.Errorf("write the JUnit report: %w", err)
+	}
+	enc := xml.NewEncoder(f)
+	enc.Indent("", "  ")
+	if err := enc.Encode(doc); err != nil {
+		return fmt.Errorf("write the JUnit report: %w", err)
+	}
+	return nil
+}

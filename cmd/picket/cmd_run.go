@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"picket/alerting"
+	"picket/cmd/internal/app"
+	"picket/cmd/internal/config"
+	"picket/ingest"
+	"picket/ingest/kafka"
+	"picket/store"
+)
+
+func newRunCmd(e *env) *cobra.Command {
+	var roles []string
+	cmd := &cobra.Command{
+		Use:     "run",
+		Short:   "Run the pipeline: store, detect, correlate, notify",
+		GroupID: groupRun,
+		Args:    cobra.NoArgs,
+		Long: `Run reads security events from Kafka, stores them in ClickHouse, evaluates the rules, and tells the
+destinations, until it is told to stop (Ctrl-C or SIGTERM; it finishes what is in hand).
+
+What the configuration leaves out is started in this process, on loopback: a broker while kafka.brokers
+is empty, a ClickHouse engine while clickhouse.url is empty. Roles can be split over processes; every
+role may run any number of times.
+
+Exit codes: 0 stopped as asked, 69 a server cannot be reached, 78 the configuration, a rule, a topic or a
+key is wrong, 1 anything else.`,
+		Example: `  picket keys new && picket run
+  picket run --config /etc/picket/picket.yaml
+  picket run --roles store`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := e.config()
+			if err != nil {
+				return err
+			}
+			if len(roles) > 0 {
+				cfg.Roles = roles
+			}
+			return e.runPipeline(cmd.Context(), cfg)
+		},
+	}
+	cmd.Flags().StringSliceVar(&roles, "roles", nil, "only these `roles` (store, detect, correlate, notify)")
+	_ = cmd.RegisterFlagCompletionFunc("roles", cobra.FixedCompletions([]string{"store", "detect", "correlate", "notify"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (e *env) runPipeline(ctx context.Context, cfg *config.Config) error {
+	for _, r := range cfg.Roles {
+		if !validRole(r) {
+			return usagef("unknown role %q: use store, detect, correlate or notify", r)
+		}
+	}
+	log := e.logger(cfg)
+	keys, err := ingest.LoadKeyring(cfg.Privacy.KeysFile)
+	if err != nil {
+		return keysError(cfg, err)
+	}
+	rules, err := e.rules(cfg)
+	if err != nil {
+		return err
+	}
+	a, err := app.Start(ctx, cfg, app.Options{Log: log, Keys: keys, Rules: rules, Progress: e.progress()})
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // told to stop while starting
+		}
+		return classify(err)
+	}
+	if a.HasPreview() {
+		log.Info("no destination is configured: messages are shown on the preview page, and nothing is sent", "url", a.AdminURL()+"/preview")
+	}
+	a.Wait(ctx)
+	log.Info("stopping")
+	if err := a.Stop(); err != nil {
+		return classify(err)
+	}
+	log.Info("stopped")
+	return nil
+}
+
+func validRole(r string) bool {
+	return r == "store" || r == "detect" || r == "correlate" || r == "notify"
+}
+
+// keysError says how to get keys: without them nothing starts.
+func keysError(cfg *config.Config, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return &exitError{exitConfig, fmt.Errorf(
+			"there are no keys at %s, and without keys personal data cannot be pseudonymised: make them with\n  picket keys new\nand keep a copy safe; or set privacy.keys_file", cfg.Privacy.KeysFile)}
+	}
+	return &exitError{exitConfig, err}
+}
+
+// classify chooses the exit code of what kept a command from its servers.
+func classify(err error) error {
+	var setup *app.SetupError
+	var storeSetup *store.ConfigError
+	var dest *alerting.SetupError
+	switch {
+	case errors.As(err, &setup), errors.As(err, &storeSetup), errors.As(err, &dest), kafka.Permanent(err), badCertificate(err):
+		return &exitError{exitConfig, err}
+	case errors.Is(err, syscall.EADDRINUSE):
+		return &exitError{exitUnavailable, err}
+	case kafka.Unreachable(err):
+		return &exitError{exitUnavailable, err}
+	}
+	return err
+}
+
+// badCertificate is a server's certificate that will not become better by waiting.
+func badCertificate(err error) bool {
+	var verify *tls.CertificateVerificationError
+	return errors.As(err, &verify)
+}
+
+// logger writes to standard error as the configuration says.
+func (e *env) logger(cfg *config.Config) *slog.Logger {
+	return slog.New(logHandler(e.stderr, cfg.Log))
+}
+
+func logHandler(w io.Writer, c config.Log) slog.Handler {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+		level = slog.LevelInfo // the loader checked it
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.NewJSONHandler(w, o)
+	}
+	return slog.NewTextHandler(w, o)
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"picket/cmd/internal/app"
+	"picket/ingest/kafka"
+	"picket/ingest/tap"
+)
+
+func newTapCmd(e *env) *cobra.Command {
+	var o tap.Options
+	var brokers []string
+	cmd := &cobra.Command{
+		Use:     "tap [flags] -- <command> [args]",
+		Short:   "Watch a stdio MCP server from beside it",
+		GroupID: groupRun,
+		Args:    cobra.MinimumNArgs(1),
+		Long: `Tap starts a stdio MCP server, passes everything between it and its client through untouched, and ships
+what it sees to Kafka as security events. Put it before the server's command in the client's
+configuration. It never holds the server up: while Kafka is away, events wait in a bounded buffer, and
+what does not fit is dropped and counted.
+
+The exit code is the server's.`,
+		Example: `  picket tap --brokers kafka:9092 -- npx -y @modelcontextprotocol/server-filesystem /srv/docs
+  picket tap --client-id ci-runner -- python -m my_server`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := e.config()
+			if err != nil {
+				return err
+			}
+			if len(brokers) > 0 {
+				cfg.Kafka.Brokers = brokers
+			}
+			if len(cfg.Kafka.Brokers) == 0 {
+				return &exitError{exitConfig, errors.New("where to ship events to? Set --brokers host:port, or kafka.brokers in the configuration")}
+			}
+			o.Command, o.Stdin, o.Stdout, o.Stderr = args, e.stdin, e.stdout, e.stderr
+			o.Logger = e.logger(cfg)
+			sink := &kafkaSink{cfg: app.KafkaConfig(cfg), topic: cfg.Kafka.Topics.Events, key: []byte(strconv.Itoa(os.Getpid()) + "@" + cfg.Instance)}
+			defer sink.close()
+			o.Sink = sink
+			code, err := tap.Run(context.WithoutCancel(cmd.Context()), o) // signals are the server's to act on
+			if err != nil {
+				return &exitError{code, fmt.Errorf("tap: %w", err)}
+			}
+			if code != 0 {
+				return &exitError{code: code}
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.SetInterspersed(false)
+	f.StringSliceVar(&brokers, "brokers", nil, "Kafka `brokers`, instead of the configured ones")
+	f.StringVar(&o.ClientID, "client-id", "", "`name` of the client: stdio has no identity of its own (default local:<user>@<host>)")
+	f.StringVar(&o.ServerName, "server-name", "", "`name` of the server (default what it says of itself)")
+	f.StringVar(&o.Tenant, "tenant", "", "`tenant` of the events")
+	f.StringVar(&o.Env, "env", "", "`environment`, such as production")
+	f.BoolVar(&o.OmitArgs, "omit-args", false, "do not ship arguments: rules that look into them cannot fire")
+	f.BoolVar(&o.OmitResults, "omit-results", false, "do not ship results: rules that look into them cannot fire")
+	return cmd
+}
+
+// kafkaSink connects when there is something to ship, and again after a failure,
+// so that a broker that is down delays nothing.
+type kafkaSink struct {
+	cfg   kafka.Config
+	topic string
+	key   []byte // one tap's events stay in order, and taps spread over the partitions
+
+	mu       sync.Mutex
+	producer *kafka.Producer // guarded by mu
+}
+
+func (s *kafkaSink) Send(ctx context.Context, records [][]byte) error {
+	p, err := s.connect()
+	if err != nil {
+		return err
+	}
+	out := make([]kafka.Record, len(records))
+	for i, r := range records {
+		out[i] = kafka.Record{Topic: s.topic, Partition: -1, Key: s.key, Value: r}
+	}
+	return p.Produce(ctx, out)
+}
+
+func (s *kafkaSink) connect() (*kafka.Producer, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.producer == nil {
+		p, err := kafka.NewProducer(s.cfg, kafka.ProducerOptions{})
+		if err != nil {
+			return nil, err
+		}
+		s.producer = p
+	}
+	return s.producer, nil
+}
+
+func (s *kafkaSink) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.producer != nil {
+		s.producer.Close()
+	}
+}

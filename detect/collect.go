@@ -1,0 +1,255 @@
+package detect
+
+import (
+	"encoding/binary"
+	"math"
+	"strconv"
+	"time"
+)
+
+// Hasher makes keyed hashes under the group key, which does not rotate.
+// Parts are separated unambiguously. It is called from one goroutine.
+type Hasher interface {
+	GroupHash(tenant string, parts ...string) [16]byte
+}
+
+const (
+	// maxEvidence is how many points of one rule carry evidence in one signal, and how
+	// many an alert shows.
+	maxEvidence = 5
+)
+
+// CollectStats counts what a Collector left out, since it was made.
+type CollectStats struct {
+	Ungrouped uint64 // matches of events that miss a group field
+	Late      uint64 // matches that windows must not count any more
+}
+
+// Collector turns the matches of one declared batch of one source partition
+// into signals: one for each group that something matched. One goroutine owns it.
+type Collector struct {
+	rs     *RuleSet
+	hasher Hasher
+	stats  CollectStats
+
+	groups map[collectKey]*Signal
+	order  []*Signal // first-match order: the same batch gives the same records
+	hashes []groupHash
+}
+
+type collectKey struct {
+	grouping int
+	group    [16]byte
+}
+
+// groupHash caches the group of the event at hand, for rules that share a grouping.
+type groupHash struct {
+	done, ok bool
+	group    [16]byte
+	raw      []string
+}
+
+// NewCollector makes a collector for one rule set.
+func NewCollector(rs *RuleSet, h Hasher) *Collector {
+	return &Collector{rs: rs, hasher: h, groups: map[collectKey]*Signal{}, hashes: make([]groupHash, len(rs.Groupings()))}
+}
+
+// Stats returns the counts so far.
+func (c *Collector) Stats() CollectStats { return c.stats }
+
+// Add records what matched one event. The event must be stamped and redacted.
+func (c *Collector) Add(ev *Event, matches []Match) {
+	if len(matches) == 0 {
+		return
+	}
+	for i := range c.hashes {
+		c.hashes[i].done = false
+	}
+	var identity [16]byte
+	rules := c.rs.Rules()
+	for _, m := range matches {
+		rule := rules[m.Rule]
+		at := ev.Time
+		if ev.Late {
+			if !rule.Detector.single() {
+				c.stats.Late++
+				continue
+			}
+			at = ev.Append // what needs only one event still fires, at the time that it came
+		}
+		sig := c.signal(ev, rule)
+		if sig == nil {
+			c.stats.Ungrouped++
+			continue
+		}
+		if identity == ([16]byte{}) {
+			identity = c.hasher.GroupHash(ev.text[Tenant], "id", ev.text[ServerInstance], ev.text[ID])
+		}
+		p := Point{Time: at.UnixMilli(), Identity: identity, Offset: ev.Offset, Append: ev.Append.UnixMilli(), Value: c.value(ev, rule, m)}
+		rp := sig.rule(rule.Hash)
+		rp.Points = append(rp.Points, p)
+		if len(rp.Points) <= maxEvidence {
+			sig.Evidence = append(sig.Evidence, SignalEvidence{Rule: rule.Hash, Evidence: evidenceOf(ev, rule, at)})
+		}
+	}
+}
+
+// Flush returns the signals of the batch [begin, end) of a source partition,
+// and starts the next batch.
+func (c *Collector) Flush(source int32, begin, end int64) []*Signal {
+	out := c.order
+	for _, s := range out {
+		s.Source, s.Begin, s.End = source, begin, end
+	}
+	clear(c.groups)
+	c.order = nil
+	return out
+}
+
+// signal finds the signal of the event's group, or nil when it misses a group field.
+func (c *Collector) signal(ev *Event, rule *Rule) *Signal {
+	h := &c.hashes[rule.Grouping]
+	if !h.done {
+		h.done = true
+		h.raw = append(h.raw[:0], "group")
+		h.ok = true
+		for _, t := range rule.GroupBy {
+			name, raw, ok := ev.groupRaw(t)
+			if !ok {
+				h.ok = false
+				break
+			}
+			h.raw = append(h.raw, name, raw)
+		}
+		if h.ok {
+			h.group = c.hasher.GroupHash(ev.text[Tenant], h.raw...)
+		}
+	}
+	if !h.ok {
+		return nil
+	}
+	key := collectKey{rule.Grouping, h.group}
+	s := c.groups[key]
+	if s == nil {
+		s = &Signal{Tenant: ev.public[Tenant].Value, Group: h.group}
+		for _, t := range rule.GroupBy {
+			s.Values = append(s.Values, ev.groupPublic(t))
+		}
+		c.groups[key] = s
+		c.order = append(c.order, s)
+	}
+	return s
+}
+
+func (s *Signal) rule(hash [16]byte) *RulePoints {
+	for i := range s.Rules {
+		if s.Rules[i].Rule == hash {
+			return &s.Rules[i]
+		}
+	}
+	s.Rules = append(s.Rules, RulePoints{Rule: hash})
+	return &s.Rules[len(s.Rules)-1]
+}
+
+func (c *Collector) value(ev *Event, rule *Rule, m Match) uint64 {
+	if rule.Detector.Kind == DetectDistinct {
+		raw, _ := ev.raw(rule.Detector.Field)
+		h := c.hasher.GroupHash(ev.text[Tenant], "value", rule.Detector.Field.String(), raw)
+		return binary.BigEndian.Uint64(h[:])
+	}
+	return math.Float64bits(m.Add)
+}
+
+// raw is a field's raw value as text.
+func (e *Event) raw(f Field) (string, bool) {
+	if !e.Has(f) {
+		return "", false
+	}
+	switch f.Kind() {
+	case Number:
+		return strconv.FormatFloat(e.num[f-firstNumber], 'g', -1, 64), true
+	case Flag:
+		return strconv.FormatBool(e.num[f-firstNumber] != 0), true
+	case List:
+		if l := e.lists[f-firstList]; len(l) > 0 {
+			return l[0], true
+		}
+		return "", false
+	}
+	return e.text[f], e.text[f] != ""
+}
+
+// groupRaw returns the first part of the term that the event has. Its name is part of
+// the key: a token and a session of equal text are not one group.
+func (e *Event) groupRaw(t GroupTerm) (name, raw string, ok bool) {
+	for _, f := range t.Fields {
+		if raw, ok := e.raw(f); ok {
+			return f.String(), raw, true
+		}
+	}
+	for _, l := range e.labels {
+		if l.key == t.Label && t.Label != "" {
+			return "labels." + l.key, l.value, true
+		}
+	}
+	return "", "", false
+}
+
+func (e *Event) groupPublic(t GroupTerm) GroupValue {
+	for _, f := range t.Fields {
+		if raw, ok := e.raw(f); ok {
+			return e.publicValue(f, raw)
+		}
+	}
+	for i, l := range e.labels {
+		if l.key == t.Label {
+			p := e.publicLabels[i]
+			return GroupValue{Field: "labels." + p.Key, Value: p.Value, Key: p.Public.Key}
+		}
+	}
+	return GroupValue{}
+}
+
+// publicValue is the public form of a field; raw is used only where a kind cannot be personal.
+func (e *Event) publicValue(f Field, raw string) GroupValue {
+	v := GroupValue{Field: f.String()}
+	switch f.Kind() {
+	case Number, Flag:
+		v.Value = raw
+	case Text:
+		p := e.public[f]
+		v.Value, v.Key = p.Value, p.Key
+		if p.Hash != "" {
+			v.Value = p.Value + "#" + p.Hash
+		}
+	case List:
+		if l := e.publicLists[f-firstList]; len(l) > 0 {
+			v.Value, v.Key = l[0].Value, l[0].Key
+		}
+	}
+	return v
+}
+
+func evidenceOf(ev *Event, rule *Rule, at time.Time) Evidence {
+	e := Evidence{
+		EventID: ev.public[ID].Value, Time: at, Partition: ev.Partition, Offset: ev.Offset,
+		Server: ev.public[ServerName].Value, Type: ev.Enum(Type), Outcome: ev.Enum(Outcome), Tool: ev.public[MCPTool].Value,
+	}
+	best := -1.0
+	for i := range ev.finds {
+		if ev.finds[i].Score > best {
+			best, e.Finding = ev.finds[i].Score, ev.finds[i].Cat
+		}
+	}
+	for _, f := range rule.Context {
+		if raw, ok := ev.raw(f); ok {
+			e.Context = append(e.Context, ev.publicValue(f, raw))
+		}
+	}
+	return e
+}
+
+// single reports whether one event alone decides: such rules fire for late events too.
+func (d *Detector) single() bool {
+	return d.Kind == DetectScore || d.Kind == DetectCount && d.Threshold <= 1
+}

@@ -1,0 +1,44 @@
+package detect
+
+import "time"
+
+// Engine is the whole of detection in one place, for rule tests and replay: the
+// same matcher, collector and windows that the roles run, without topics
+// between them. One goroutine owns it.
+type Engine struct {
+	matcher *Matcher
+	scanner *Scanner
+	collect *Collector
+	windows *Windows
+	matches []Match
+	next    int64
+}
+
+// NewEngine makes an engine for a rule set.
+func NewEngine(rs *RuleSet, h Hasher, lateness time.Duration, opts WindowOptions) *Engine {
+	return &Engine{
+		matcher: NewMatcher(rs), scanner: NewScanner(), collect: NewCollector(rs, h),
+		windows: NewWindows(rs, h, lateness, opts),
+	}
+}
+
+// Observe takes one event (stamped, derived and redacted) and appends the
+// alerts that it makes or updates.
+func (e *Engine) Observe(dst []Alert, ev *Event) []Alert {
+	e.scanner.Scan(ev)
+	e.matches = e.matcher.Match(e.matches[:0], ev)
+	e.collect.Add(ev, e.matches)
+	for _, s := range e.collect.Flush(0, e.next, e.next+1) {
+		dst = e.windows.Observe(dst, s)
+	}
+	e.next++
+	return dst
+}
+
+// Settle moves time to the watermark and appends the last updates.
+func (e *Engine) Settle(dst []Alert, watermark time.Time) []Alert {
+	return e.windows.Settle(dst, watermark)
+}
+
+// Stats returns what was left out and why.
+func (e *Engine) Stats() (CollectStats, WindowStats) { return e.collect.Stats(), e.windows.Stats() }

@@ -1,0 +1,270 @@
+package detect
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+// Signal is what one declared batch of one source partition says about one
+// group: the points of every rule that groups by the same fields. It is the
+// unit of the topic picket.signals and holds keyed hashes and public forms only.
+type Signal struct {
+	Source   int32 // partition of mcp.events
+	Begin    int64 // the declared batch [Begin, End)
+	End      int64
+	Tenant   string
+	Group    [16]byte // keyed hash of tenant, fields and values: the record's key
+	Values   []GroupValue
+	Rules    []RulePoints
+	Evidence []SignalEvidence
+}
+
+// RulePoints are the points of one rule in a signal, in log order.
+type RulePoints struct {
+	Rule   [16]byte // Rule.Hash
+	Points []Point
+}
+
+// Point is one matching event as windows see it.
+type Point struct {
+	Time     int64    // event time, Unix milliseconds
+	Identity [16]byte // keyed hash of (server.instance, id): a point enters a window once
+	Offset   int64    // in the source partition
+	Append   int64    // broker append time, Unix milliseconds
+	Value    uint64   // distinct: keyed hash of the value; otherwise float64 bits of what it adds
+}
+
+// SignalEvidence is the evidence of one point; few points carry one.
+type SignalEvidence struct {
+	Rule [16]byte
+	Evidence
+}
+
+// Progress says how far detect has read one source partition. It goes to every
+// partition of picket.signals after the signals of its batch.
+type Progress struct {
+	Source  int32
+	Sources int32 // how many source partitions there are
+	Begin   int64 // the declared batch it closes; Begin == End when idle
+	End     int64
+	Passed  time.Time // every record appended before was read
+}
+
+const (
+	signalVersion = 1
+	kindSignal    = 1
+	kindProgress  = 2
+
+	maxSignalItems = 1 << 20
+)
+
+// ErrSignal is wrapped by every error of DecodeSignal.
+var ErrSignal = errors.New("malformed signal record")
+
+// AppendSignal appends the record form of s to dst.
+func AppendSignal(dst []byte, s *Signal) []byte {
+	dst = append(dst, signalVersion, kindSignal)
+	dst = binary.AppendUvarint(dst, uint64(s.Source))
+	dst = binary.AppendUvarint(dst, uint64(s.Begin))
+	dst = binary.AppendUvarint(dst, uint64(s.End))
+	dst = appendString(dst, s.Tenant)
+	dst = append(dst, s.Group[:]...)
+	dst = binary.AppendUvarint(dst, uint64(len(s.Values)))
+	for _, v := range s.Values {
+		dst = appendString(appendString(appendString(dst, v.Field), v.Value), v.Key)
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(s.Rules)))
+	for _, r := range s.Rules {
+		dst = append(dst, r.Rule[:]...)
+		dst = binary.AppendUvarint(dst, uint64(len(r.Points)))
+		var time, off int64
+		for _, p := range r.Points {
+			dst = binary.AppendVarint(dst, p.Time-time)
+			dst = binary.AppendVarint(dst, p.Offset-off)
+			dst = binary.AppendVarint(dst, p.Append-p.Time)
+			dst = append(dst, p.Identity[:]...)
+			dst = binary.LittleEndian.AppendUint64(dst, p.Value)
+			time, off = p.Time, p.Offset
+		}
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(s.Evidence)))
+	for i := range s.Evidence {
+		e := &s.Evidence[i]
+		dst = append(dst, e.Rule[:]...)
+		dst = appendString(dst, e.EventID)
+		dst = binary.AppendVarint(dst, e.Time.UnixMilli())
+		dst = binary.AppendUvarint(dst, uint64(e.Offset))
+		for _, t := range []string{e.Server, e.Type, e.Outcome, e.Tool, e.Finding} {
+			dst = appendString(dst, t)
+		}
+		dst = binary.AppendUvarint(dst, uint64(len(e.Context)))
+		for _, v := range e.Context {
+			dst = appendString(appendString(appendString(dst, v.Field), v.Value), v.Key)
+		}
+	}
+	return dst
+}
+
+// AppendProgress appends the record form of p to dst.
+func AppendProgress(dst []byte, p Progress) []byte {
+	dst = append(dst, signalVersion, kindProgress)
+	for _, x := range []int64{int64(p.Source), int64(p.Sources), p.Begin, p.End} {
+		dst = binary.AppendUvarint(dst, uint64(x))
+	}
+	return binary.AppendVarint(dst, p.Passed.UnixMilli())
+}
+
+func appendString(dst []byte, s string) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
+
+// DecodeSignal reads one record of picket.signals: a *Signal or a *Progress.
+func DecodeSignal(b []byte) (*Signal, *Progress, error) {
+	r := &wireReader{b: b}
+	if v := r.byte(); v != signalVersion {
+		return nil, nil, fmt.Errorf("%w: version %d, this build reads %d", ErrSignal, v, signalVersion)
+	}
+	switch k := r.byte(); k {
+	case kindSignal:
+		s := r.signal()
+		return s, nil, r.done()
+	case kindProgress:
+		p := &Progress{
+			Source: int32(r.uvarint()), Sources: int32(r.uvarint()),
+			Begin: int64(r.uvarint()), End: int64(r.uvarint()), Passed: time.UnixMilli(r.varint()).UTC(),
+		}
+		return nil, p, r.done()
+	default:
+		return nil, nil, fmt.Errorf("%w: kind %d", ErrSignal, k)
+	}
+}
+
+// wireReader reads varints and strings; after the first error it returns zeros.
+type wireReader struct {
+	b   []byte
+	err error
+}
+
+func (r *wireReader) signal() *Signal {
+	s := &Signal{Source: int32(r.uvarint()), Begin: int64(r.uvarint()), End: int64(r.uvarint()), Tenant: r.string()}
+	copy(s.Group[:], r.take(16))
+	s.Values = r.values()
+	s.Rules = make([]RulePoints, r.count(17))
+	for i := range s.Rules {
+		rp := &s.Rules[i]
+		copy(rp.Rule[:], r.take(16))
+		rp.Points = make([]Point, r.count(27))
+		var time, off int64
+		for j := range rp.Points {
+			p := &rp.Points[j]
+			time += r.varint()
+			off += r.varint()
+			p.Time, p.Offset = time, off
+			p.Append = time + r.varint()
+			copy(p.Identity[:], r.take(16))
+			if v := r.take(8); v != nil {
+				p.Value = binary.LittleEndian.Uint64(v)
+			}
+		}
+	}
+	s.Evidence = make([]SignalEvidence, r.count(24))
+	for i := range s.Evidence {
+		e := &s.Evidence[i]
+		copy(e.Rule[:], r.take(16))
+		e.EventID = r.string()
+		e.Time = time.UnixMilli(r.varint()).UTC()
+		e.Partition = s.Source
+		e.Offset = int64(r.uvarint())
+		for _, t := range []*string{&e.Server, &e.Type, &e.Outcome, &e.Tool, &e.Finding} {
+			*t = r.string()
+		}
+		e.Context = r.values()
+	}
+	return s
+}
+
+func (r *wireReader) values() []GroupValue {
+	n := r.count(3)
+	if n == 0 {
+		return nil
+	}
+	vs := make([]GroupValue, n)
+	for i := range vs {
+		vs[i] = GroupValue{Field: r.string(), Value: r.string(), Key: r.string()}
+	}
+	return vs
+}
+
+// count reads a number of items of at least size bytes each, so that a hostile
+// count cannot ask for more memory than the record could fill.
+func (r *wireReader) count(size int) int {
+	n := r.uvarint()
+	if n > maxSignalItems || n*uint64(size) > uint64(len(r.b)) {
+		r.fail("count")
+		return 0
+	}
+	return int(n)
+}
+
+func (r *wireReader) take(n int) []byte {
+	if n < 0 || n > len(r.b) {
+		r.fail("length")
+		return nil
+	}
+	b := r.b[:n]
+	r.b = r.b[n:]
+	return b
+}
+
+func (r *wireReader) byte() byte {
+	if b := r.take(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+func (r *wireReader) string() string {
+	n := r.uvarint()
+	if n > math.MaxInt32 {
+		r.fail("string")
+		return ""
+	}
+	return string(r.take(int(n)))
+}
+
+func (r *wireReader) uvarint() uint64 {
+	x, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.fail("varint")
+		return 0
+	}
+	r.b = r.b[n:]
+	return x
+}
+
+func (r *wireReader) varint() int64 {
+	x, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.fail("varint")
+		return 0
+	}
+	r.b = r.b[n:]
+	return x
+}
+
+func (r *wireReader) fail(what string) {
+	if r.err == nil {
+		r.err = fmt.Errorf("%w: bad %s", ErrSignal, what)
+	}
+	r.b = nil
+}
+
+func (r *wireReader) done() error {
+	if r.err == nil && len(r.b) > 0 {
+		r.fail("trailing bytes")
+	}
+	return r.err
+}
