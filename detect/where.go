@@ -127,7 +127,7 @@ func reportWhere(d *diag.Ctx, n *yaml.Node, text string, err error) {
 			}
 		}
 		switch {
-		case n.Style&(yaml.LiteralStyle) != 0:
+		case n.Style&yaml.LiteralStyle != 0:
 			// The text starts on the line below; its indentation is that of its first line.
 			q := d.Source().At(&yaml.Node{Kind: yaml.ScalarNode, Line: n.Line + line, Column: 1}, "", "")
 			indent := len(q.Snippet) - len(strings.TrimLeft(q.Snippet, " "))
