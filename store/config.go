@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -217,14 +216,6 @@ func (t *target) options() (*clickhouse.Options, error) {
 		}
 	}
 	return o, nil
-}
-
-// withDatabase makes unqualified names of one statement mean this database.
-func (t *target) withDatabase(ctx context.Context) context.Context {
-	if t.native {
-		return ctx
-	}
-	return clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"database": t.Database}))
 }
 
 func (t *target) where() string {

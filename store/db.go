@@ -72,8 +72,8 @@ func (db *DB) row(ctx context.Context, dst []any, sql string, args ...any) error
 
 // insertSettings make an insert repeatable: it is one block, and a second one with the
 // same token is dropped, in the table and in everything that a view fills from it.
-func insertSettings(token string) clickhouse.Settings {
-	return clickhouse.Settings{
+func (db *DB) insertSettings(token string) clickhouse.Settings {
+	s := clickhouse.Settings{
 		"insert_deduplicate":                                 1,
 		"insert_deduplication_token":                         token,
 		"deduplicate_blocks_in_dependent_materialized_views": 1,
@@ -81,8 +81,11 @@ func insertSettings(token string) clickhouse.Settings {
 		"max_partitions_per_insert_block":                    0, // a quiet partition's backlog may span many days
 		"min_insert_block_size_rows":                         0, // no squashing: the block that is sent is the block that is stored
 		"min_insert_block_size_bytes":                        0,
-		"wait_end_of_query":                                  1,
 	}
+	if !db.t.native {
+		s["wait_end_of_query"] = 1 // a parameter of HTTP: the status is the outcome
+	}
+	return s
 }
 
 var buffers = sync.Pool{New: func() any { return new(proto.Buffer) }}
@@ -95,7 +98,7 @@ func (db *DB) insert(ctx context.Context, r *rows, token string) error {
 	}
 	cols := r.used(make([]named, 0, len(r.cols)))
 	sql := insertSQL(db.t.Database, r.table, cols)
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(insertSettings(token)))
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(db.insertSettings(token)))
 	var err error
 	if db.columnar {
 		err = db.insertColumns(ctx, sql, cols, r.n)
@@ -121,7 +124,7 @@ func (db *DB) insertNative(ctx context.Context, sql string, cols []named, n int,
 			return fmt.Errorf("compress: %w", err)
 		}
 		body = packed
-		s := insertSettings(token)
+		s := db.insertSettings(token)
 		s["decompress"] = 1
 		ctx = clickhouse.Context(ctx, clickhouse.WithSettings(s))
 	}
@@ -180,9 +183,11 @@ func (db *DB) insertColumns(ctx context.Context, sql string, cols []named, n int
 // Query runs a statement for display: names and values as text, at most limit rows.
 func (db *DB) Query(ctx context.Context, sql string) (columns []string, data [][]string, err error) {
 	const limit = 10_000
-	ctx = clickhouse.Context(db.t.withDatabase(ctx), clickhouse.WithSettings(clickhouse.Settings{
-		"max_execution_time": 60, "database": db.t.Database,
-	}))
+	settings := clickhouse.Settings{"max_execution_time": 60}
+	if !db.t.native {
+		settings["database"] = db.t.Database // names without a database mean ours
+	}
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(settings))
 	rs, err := db.conn.Query(ctx, sql)
 	if err != nil {
 		return nil, nil, db.t.explain(err)

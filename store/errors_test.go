@@ -27,7 +27,7 @@ import (
 const password = "hunter2-canary"
 
 // openError tries to open c and returns what it says; the password must not be in it.
-func openError(t *testing.T, c Config) (error, string) {
+func openError(t *testing.T, c Config) error {
 	t.Helper()
 	c.DialTimeout = 2 * time.Second
 	db, err := Open(t.Context(), c)
@@ -38,12 +38,13 @@ func openError(t *testing.T, c Config) (error, string) {
 	if s := fmt.Sprintf("%v %+v %#v", err, err, err); strings.Contains(s, password) {
 		t.Errorf("the password is in %s", s)
 	}
-	return err, err.Error()
+	return err
 }
 
 func wantError(t *testing.T, c Config, class Class, words ...string) {
 	t.Helper()
-	err, text := openError(t, c)
+	err := openError(t, c)
+	text := err.Error()
 	if got := Classify(err); got != class {
 		t.Errorf("class %v, want %v: %s", got, class, text)
 	}

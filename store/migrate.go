@@ -221,7 +221,7 @@ func (db *DB) record(ctx context.Context, m Migration, cluster string) error {
 	if err := db.exec(ctx, stmts[0]); err != nil {
 		return err
 	}
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(insertSettings(fmt.Sprintf("migration:%d:%s", m.Number, m.Checksum))))
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(db.insertSettings(fmt.Sprintf("migration:%d:%s", m.Number, m.Checksum))))
 	return db.exec(ctx, fmt.Sprintf("INSERT INTO %s (number, name, checksum) VALUES (%d, '%s', '%s')", // names passed fileName
 		db.table(migrationsTable), m.Number, m.Name, m.Checksum))
 }

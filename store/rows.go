@@ -72,15 +72,8 @@ func insertSQL(database, table string, cols []named) string {
 // quoteName quotes an identifier. Names come from this package or passed validName.
 func quoteName(name string) string { return "`" + name + "`" }
 
-// put appends v unless it is the default, which pad writes for nothing.
+// putLow appends v unless it is the default, which pad writes for nothing.
 func (r *rows) putLow(c *low, v string) {
-	if v != "" {
-		c.pad(r.n)
-		c.put(v)
-	}
-}
-
-func (r *rows) putText(c *text, v string) {
 	if v != "" {
 		c.pad(r.n)
 		c.put(v)
