@@ -52,8 +52,10 @@ type ruleLoad struct {
 func (l *loader) rule(src diag.Source, node *yaml.Node) {
 	d := diag.NewCtx(src)
 	r := &ruleLoad{loader: l, d: d, node: node, rule: &Rule{File: src.File, Line: node.Line}}
-	d.Decode(node, &r.doc)
-	if node.Kind == yaml.MappingNode {
+	if node.Kind != yaml.MappingNode {
+		d.Report(node, "expected a rule, found "+diag.Describe(node), "a rule starts with schema: "+RuleSchema)
+	} else {
+		d.Decode(node, &r.doc)
 		r.info()
 		r.condition()
 		r.detector()
