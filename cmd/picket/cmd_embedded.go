@@ -9,7 +9,7 @@ import (
 )
 
 func newEmbeddedCmd(e *env) *cobra.Command {
-	var kafkaAddr, clickhouseAddr string
+	var kafkaAddr, clickhouseAddr, only string
 	cmd := &cobra.Command{
 		Use:     "embedded",
 		Short:   "Run only the embedded broker and ClickHouse engine",
@@ -27,6 +27,15 @@ running the pipeline in a process of its own.`,
 				return err
 			}
 			cfg.Kafka.Brokers, cfg.ClickHouse.URL = nil, ""
+			switch only { // what has an address already is not started
+			case "":
+			case "kafka":
+				cfg.ClickHouse.URL = "not started"
+			case "clickhouse":
+				cfg.Kafka.Brokers = []string{"not started"}
+			default:
+				return usagef("--only %s: use kafka or clickhouse", only)
+			}
 			cfg.Kafka.Embedded.Listen, cfg.ClickHouse.Embedded.Listen = kafkaAddr, clickhouseAddr
 			s, err := app.StartServers(cmd.Context(), cfg, e.logger(cfg), e.progress())
 			if err != nil {
@@ -39,5 +48,7 @@ running the pipeline in a process of its own.`,
 	}
 	cmd.Flags().StringVar(&kafkaAddr, "kafka", "127.0.0.1:9092", "`address` of the broker; port 0 takes a free one")
 	cmd.Flags().StringVar(&clickhouseAddr, "clickhouse", "127.0.0.1:8123", "`address` of the engine; port 0 takes a free one")
+	cmd.Flags().StringVar(&only, "only", "", "start only one `server`: kafka or clickhouse")
+	_ = cmd.RegisterFlagCompletionFunc("only", cobra.FixedCompletions([]string{"kafka", "clickhouse"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

@@ -82,7 +82,7 @@ func (a *Admin) URL() string { return "http://" + a.listener.Addr().String() }
 
 // Stop ends requests in work after a moment.
 func (a *Admin) Stop() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 	defer cancel()
 	if a.http.Shutdown(ctx) != nil {
 		a.http.Close()

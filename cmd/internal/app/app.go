@@ -105,7 +105,7 @@ func (a *App) start(ctx context.Context, tell []alerting.Destination) error {
 		case role.Correlate:
 			more, err = a.correlateRole()
 		case role.Notify:
-			more, err = a.notifyRole(tell)
+			more, err = a.notifyRole(ctx, tell)
 		}
 		if err != nil {
 			return fmt.Errorf("start the %s role: %w", name, err)
@@ -217,9 +217,10 @@ func (e *SetupError) Error() string { return e.Err.Error() }
 func (e *SetupError) Unwrap() error { return e.Err }
 
 // loop is the common part of a role's loop.
-func (a *App) loop(name, group string) role.Loop {
+func (a *App) loop(name string) role.Loop {
 	a.health.NotReady(name, "starting")
-	return role.Loop{Name: name, Role: group, Log: a.log, Health: a.health, Metrics: a.metrics}
+	a.metrics.Loop(name)
+	return role.Loop{Name: name, Log: a.log, Health: a.health, Metrics: a.metrics}
 }
 
 // consumer makes a consumer. Its stage says how many others a record passes before it: see Drain.

@@ -26,7 +26,7 @@ func (a *App) storeRole(ctx context.Context) ([]runner, error) {
 		return nil, err
 	}
 	s := &role.Storer{
-		Loop: a.loop(role.Store, role.Store), Consumer: c, Producer: p, Decoder: a.decoder(), Keys: a.opt.Keys.Hasher(),
+		Loop: a.loop(role.Store), Consumer: c, Producer: p, Decoder: a.decoder(), Keys: a.opt.Keys.Hasher(),
 		Dead: a.cfg.Kafka.Topics.Dead, Generation: c.Generation,
 	}
 	s.Lag = c.Lag
@@ -80,7 +80,7 @@ func (a *App) detectRole(ctx context.Context) ([]runner, error) {
 		return nil, err
 	}
 	d := &role.Detector{
-		Loop: a.loop(role.Detect, role.Detect), Consumer: c, Producer: p, Rules: a.opt.Rules, Decoder: a.decoder(),
+		Loop: a.loop(role.Detect), Consumer: c, Producer: p, Rules: a.opt.Rules, Decoder: a.decoder(),
 		Keys: a.opt.Keys.Hasher(), Signals: topics.Signals, Sources: sources, Targets: targets, Ends: c.Ends,
 	}
 	d.Lag = c.Lag
@@ -108,7 +108,7 @@ func (a *App) correlateRole() ([]runner, error) {
 	}
 	topics := a.cfg.Kafka.Topics
 	r := &role.Correlator{
-		Loop: a.loop(role.Correlate, role.Correlate), Producer: p, Rules: a.opt.Rules, Hasher: a.opt.Keys.Hasher(),
+		Loop: a.loop(role.Correlate), Producer: p, Rules: a.opt.Rules, Hasher: a.opt.Keys.Hasher(),
 		Alerts: topics.Alerts, Lateness: a.cfg.Lateness,
 	}
 	c, err := a.consumer(1, topics.Signals, role.Correlate, func(o *kafka.ConsumerOptions) {
@@ -125,7 +125,7 @@ func (a *App) correlateRole() ([]runner, error) {
 }
 
 // notifyRole is one consumer group for each destination, and ClickHouse is two of them.
-func (a *App) notifyRole(tell []alerting.Destination) ([]runner, error) {
+func (a *App) notifyRole(ctx context.Context, tell []alerting.Destination) ([]runner, error) {
 	var runs []runner
 	for _, d := range tell {
 		run, err := a.teller(d)
@@ -134,7 +134,7 @@ func (a *App) notifyRole(tell []alerting.Destination) ([]runner, error) {
 		}
 		runs = append(runs, run)
 	}
-	alerts, err := a.archive(2, "alerts", a.cfg.Kafka.Topics.Alerts, func(ctx context.Context, db *store.DB, rec *kafka.Record) error {
+	alerts, err := a.archive(ctx, 2, "alerts", a.cfg.Kafka.Topics.Alerts, func(ctx context.Context, db *store.DB, rec *kafka.Record) error {
 		var al detect.Alert
 		if err := json.Unmarshal(rec.Value, &al); err != nil || al.Schema != detect.AlertSchema {
 			a.skip("alert", rec, err)
@@ -145,7 +145,7 @@ func (a *App) notifyRole(tell []alerting.Destination) ([]runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	deliveries, err := a.archive(3, "deliveries", a.cfg.Kafka.Topics.Deliveries, func(ctx context.Context, db *store.DB, rec *kafka.Record) error {
+	deliveries, err := a.archive(ctx, 3, "deliveries", a.cfg.Kafka.Topics.Deliveries, func(ctx context.Context, db *store.DB, rec *kafka.Record) error {
 		var d alerting.Delivery
 		if err := json.Unmarshal(rec.Value, &d); err != nil || d.Schema != alerting.DeliverySchema {
 			a.skip("delivery", rec, err)
@@ -169,7 +169,7 @@ func (a *App) teller(d alerting.Destination) (runner, error) {
 		return nil, err
 	}
 	t := &role.Teller{
-		Loop: a.loop("notify "+d.Name(), role.Notify), Producer: p, Destination: d, Deliveries: a.cfg.Kafka.Topics.Deliveries,
+		Loop: a.loop("notify "+d.Name()), Producer: p, Destination: d, Deliveries: a.cfg.Kafka.Topics.Deliveries,
 		Options: alerting.NotifierOptions{
 			MinSeverity: a.cfg.Alerting.MinSeverity, HoldSetup: true, Log: a.log,
 			Observe: func(event, dest string, took time.Duration) {
@@ -192,14 +192,14 @@ func (a *App) teller(d alerting.Destination) (runner, error) {
 }
 
 // archive copies a topic's records into ClickHouse.
-func (a *App) archive(stage int, what, topic string, write func(context.Context, *store.DB, *kafka.Record) error) (runner, error) {
+func (a *App) archive(ctx context.Context, stage int, what, topic string, write func(context.Context, *store.DB, *kafka.Record) error) (runner, error) {
 	c, err := a.consumer(stage, topic, "notify.clickhouse."+what, nil)
 	if err != nil {
 		return nil, err
 	}
-	l := a.loop("notify clickhouse "+what, role.Notify)
+	l := a.loop("notify clickhouse "+what)
 	l.Lag = c.Lag
-	return a.withStore(context.Background(), l, func(ctx context.Context, db *store.DB) error {
+	return a.withStore(ctx, l, func(ctx context.Context, db *store.DB) error {
 		arch := &role.Archive{Loop: l, Consumer: c, Write: func(ctx context.Context, rec *kafka.Record) error {
 			if err := write(ctx, db, rec); err != nil {
 				return fmt.Errorf("store %s: %w", what, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -29,7 +30,13 @@ type Correlator struct {
 	parts map[int32]*correlated
 	// said is what the windows answered to the batch in hand and is not durable yet: a
 	// write that is tried again must find it, since windows answer once.
-	said []detect.Alert
+	said []said
+}
+
+// said is an alert, and whether it is the first record of it.
+type said struct {
+	detect.Alert
+	first bool
 }
 
 // correlated is one partition's state, and the offset of the next record it expects.
@@ -37,6 +44,20 @@ type correlated struct {
 	windows *detect.Windows
 	next    int64
 	stats   detect.WindowStats
+	open    map[string]bool // ids of alerts that fired and have not settled
+}
+
+// first reports whether the alert is said for the first time; Windows say the last time.
+func (p *correlated) first(a *detect.Alert) bool {
+	if a.Settled {
+		delete(p.open, a.ID)
+		return false
+	}
+	if p.open[a.ID] {
+		return false
+	}
+	p.open[a.ID] = true
+	return true
 }
 
 // Run correlates until the context ends.
@@ -66,7 +87,7 @@ func (c *Correlator) Assign(given []kafka.Assignment) (map[int32]int64, error) {
 			kept[a.Partition] = p
 			continue
 		}
-		p := &correlated{windows: detect.NewWindows(c.Rules, c.Hasher, c.Lateness, c.Bounds)}
+		p := &correlated{windows: detect.NewWindows(c.Rules, c.Hasher, c.Lateness, c.Bounds), open: map[string]bool{}}
 		kept[a.Partition] = p
 		if a.New {
 			continue
@@ -102,11 +123,16 @@ func (c *Correlator) work(ctx context.Context, b kafka.Batch) error {
 			}
 			alerts := c.observe(p.windows, rec)
 			p.next = rec.Offset + 1
-			if !r.Replay {
-				c.said = append(c.said, alerts...)
+			for i := range alerts {
+				if first := p.first(&alerts[i]); !r.Replay {
+					c.said = append(c.said, said{alerts[i], first})
+				}
 			}
 		}
 		p.next = max(p.next, r.End)
+		if r.Replay {
+			p.stats = p.windows.Stats() // counted when it was read for the first time
+		}
 	}
 	if err := c.tell(ctx, c.said); err != nil {
 		return err
@@ -129,14 +155,14 @@ func (c *Correlator) observe(w *detect.Windows, rec *kafka.Record) []detect.Aler
 	return w.Observe(nil, s)
 }
 
-func (c *Correlator) tell(ctx context.Context, alerts []detect.Alert) error {
+func (c *Correlator) tell(ctx context.Context, alerts []said) error {
 	defer c.count()
 	if len(alerts) == 0 {
 		return nil
 	}
 	records := make([]kafka.Record, len(alerts))
 	for i := range alerts {
-		value, err := json.Marshal(&alerts[i])
+		value, err := json.Marshal(&alerts[i].Alert)
 		if err != nil {
 			return fmt.Errorf("encode alert %s: %w", alerts[i].ID, err)
 		}
@@ -147,7 +173,7 @@ func (c *Correlator) tell(ctx context.Context, alerts []detect.Alert) error {
 	}
 	for i := range alerts {
 		a := &alerts[i]
-		if a.Settled {
+		if !a.first {
 			continue
 		}
 		c.Metrics.Alerts.WithLabelValues(a.Rule.ID, a.Severity).Inc()
@@ -158,12 +184,10 @@ func (c *Correlator) tell(ctx context.Context, alerts []detect.Alert) error {
 
 func (c *Correlator) count() {
 	groups := 0
-	var low time.Time
+	var marks []time.Time
 	for _, p := range c.parts {
 		groups += p.windows.Groups()
-		if w := p.windows.Watermark(); low.IsZero() || w.Before(low) {
-			low = w
-		}
+		marks = append(marks, p.windows.Watermark())
 		now := p.windows.Stats()
 		for reason, n := range map[string]uint64{
 			"duplicate": now.Duplicates - p.stats.Duplicates, "expired": now.Expired - p.stats.Expired,
@@ -174,7 +198,10 @@ func (c *Correlator) count() {
 		p.stats = now
 	}
 	c.Metrics.Groups.Set(float64(groups))
-	if !low.IsZero() {
+	if len(marks) == 0 {
+		return
+	}
+	if low := slices.MinFunc(marks, time.Time.Compare); !low.IsZero() {
 		c.Metrics.Watermark.Set(float64(low.UnixMilli()) / 1000)
 	}
 }

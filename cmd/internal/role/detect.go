@@ -31,8 +31,8 @@ type Detector struct {
 	collect *detect.Collector
 	event   detect.Event
 	matches []detect.Match
-	matched []uint64 // by rule, since the last batch
-	left    detect.CollectStats
+	matched []uint64            // by rule, in the batch in hand
+	left    detect.CollectStats // before the batch in hand
 	marked  time.Time // when idle partitions were last marked
 }
 
@@ -61,6 +61,8 @@ func (d *Detector) Run(ctx context.Context) error {
 // work writes the signals of a batch, and then that it was passed. Markers come
 // after every signal is durable: time must not move before the signals it judges.
 func (d *Detector) work(ctx context.Context, b kafka.Batch) error {
+	clear(d.matched) // an attempt before this one may have counted the same records
+	d.left = d.collect.Stats()
 	var signals, marks []kafka.Record
 	for i := range b.Ranges {
 		r := &b.Ranges[i]
@@ -107,7 +109,9 @@ func (d *Detector) one(rec *kafka.Record) {
 	}
 }
 
-// idle marks partitions that are read to their end, so that time goes on there.
+// idle marks partitions that are read to their end, so that time goes on there, also
+// while others are busy. What it says of a partition with records on their way was true
+// when its end was seen.
 func (d *Detector) idle(ctx context.Context) error {
 	if time.Since(d.marked) < idleMark {
 		return nil
@@ -118,8 +122,11 @@ func (d *Detector) idle(ctx context.Context) error {
 			Source: p, Sources: d.Sources, Begin: end.Offset, End: end.Offset, Passed: end.At.Add(-clockSlack),
 		})
 	}
+	if err := d.write(ctx, marks); err != nil {
+		return err
+	}
 	d.marked = time.Now()
-	return d.write(ctx, marks)
+	return nil
 }
 
 func (d *Detector) mark(dst []kafka.Record, p detect.Progress) []kafka.Record {
@@ -151,13 +158,11 @@ func (d *Detector) count() {
 	for i, n := range d.matched {
 		if n > 0 {
 			d.Metrics.Matches.WithLabelValues(rules[i].Info.ID).Add(float64(n))
-			d.matched[i] = 0
 		}
 	}
 	now := d.collect.Stats()
 	d.Metrics.Left.WithLabelValues("late").Add(float64(now.Late - d.left.Late))
 	d.Metrics.Left.WithLabelValues("ungrouped").Add(float64(now.Ungrouped - d.left.Ungrouped))
-	d.left = now
 }
 
 func recordOf(r *kafka.Record) ingest.Record {

@@ -31,13 +31,14 @@ type Producer interface {
 
 // Loop is what the roles share.
 type Loop struct {
-	Name    string // names the loop in logs and health: "store", "notify slack"
-	Role    string // names the role in metrics
+	Name    string // names the loop in logs, health and metrics: "store", "notify slack"
 	Log     *slog.Logger
 	Health  *Health
 	Metrics *Metrics
 	Backoff Backoff
 	Lag     func() map[int32]int64 // may be nil
+
+	lagging map[int32]bool // partitions whose lag is shown
 }
 
 // Backoff doubles from First to Most, with a fifth of jitter.
@@ -61,9 +62,11 @@ func (b Backoff) delay(attempt int) time.Duration {
 // run polls, works and commits until the context ends. Work gets a context that
 // outlives a stop by grace, so that what is in hand is finished and recorded.
 func (l *Loop) run(ctx context.Context, c Consumer, work func(context.Context, kafka.Batch) error, idle func(context.Context) error) error {
-	defer l.close(c)
 	inHand, stop := graceful(ctx, grace)
 	defer stop()
+	leaving, left := graceful(ctx, leave)
+	defer left()
+	defer l.close(leaving, c)
 	var polls int
 	for {
 		l.Health.Tick(l.Name)
@@ -86,7 +89,8 @@ func (l *Loop) run(ctx context.Context, c Consumer, work func(context.Context, k
 			if done := l.batch(ctx, inHand, c, b, work); !done {
 				return nil
 			}
-		} else if idle != nil {
+		}
+		if idle != nil {
 			if err := l.retry(ctx, c.Rebalancing(), func() error { return idle(inHand) }); err != nil && !errors.Is(err, errMoved) {
 				return nil
 			}
@@ -95,8 +99,13 @@ func (l *Loop) run(ctx context.Context, c Consumer, work func(context.Context, k
 	}
 }
 
-// grace is how long work in hand may go on after a stop was asked for.
-const grace = 3 * time.Second
+// After a stop was asked for, work in hand may go on for grace, which covers the 3 s
+// that a Notifier gives a send and the record of it; the group must be left by leave.
+// Together with what follows this is less than the 5 s that a stop may take.
+const (
+	grace = 3500 * time.Millisecond
+	leave = 4300 * time.Millisecond
+)
 
 // graceful is a context that ends some time after its parent.
 func graceful(ctx context.Context, after time.Duration) (context.Context, context.CancelFunc) {
@@ -111,11 +120,14 @@ func (l *Loop) batch(ctx, inHand context.Context, c Consumer, b kafka.Batch, wor
 	result := "done"
 	for i := range b.Ranges {
 		r := &b.Ranges[i]
-		if r.Redo {
+		switch {
+		case r.Replay:
+			result = "replayed"
+		case r.Redo:
 			result = "redone"
 		}
 		if r.Lost > 0 {
-			l.Metrics.Lost.WithLabelValues(l.Role).Add(float64(r.Lost))
+			l.Metrics.Lost.WithLabelValues(l.Name).Add(float64(r.Lost))
 			l.Log.Error("records are gone from the topic unread: retention is shorter than the outage was",
 				"role", l.Name, "topic", r.Topic, "partition", r.Partition, "lost", r.Lost, "next", r.Begin)
 		}
@@ -123,7 +135,7 @@ func (l *Loop) batch(ctx, inHand context.Context, c Consumer, b kafka.Batch, wor
 	switch err := l.retry(ctx, c.Rebalancing(), func() error { return work(inHand, b) }); {
 	case errors.Is(err, errMoved):
 		// Its declaration stands, so whoever has the partition next does the same batch.
-		l.Metrics.Batches.WithLabelValues(l.Role, "fenced").Inc()
+		l.Metrics.Batches.WithLabelValues(l.Name, "fenced").Inc()
 		return true
 	case err != nil:
 		return false
@@ -136,9 +148,11 @@ func (l *Loop) batch(ctx, inHand context.Context, c Consumer, b kafka.Batch, wor
 		// The declaration stands: this owner or the next one does the batch again, to no effect.
 		l.Log.Warn("commit failed", "role", l.Name, "err", err)
 	}
-	l.Metrics.Batches.WithLabelValues(l.Role, result).Inc()
-	l.Metrics.Records.WithLabelValues(l.Role).Add(float64(b.Len()))
-	l.Metrics.Seconds.WithLabelValues(l.Role).Observe(time.Since(start).Seconds())
+	l.Metrics.Batches.WithLabelValues(l.Name, result).Inc()
+	if result == "done" || result == "redone" {
+		l.Metrics.Records.WithLabelValues(l.Name).Add(float64(b.Len()))
+	}
+	l.Metrics.Seconds.WithLabelValues(l.Name).Observe(time.Since(start).Seconds())
 	return true
 }
 
@@ -154,7 +168,7 @@ func (l *Loop) retry(ctx context.Context, moved <-chan struct{}, work func() err
 			l.recovered(attempt)
 			return nil
 		}
-		l.Metrics.Batches.WithLabelValues(l.Role, "failed").Inc()
+		l.Metrics.Batches.WithLabelValues(l.Name, "failed").Inc()
 		if err := l.park(ctx, moved, attempt, err); err != nil {
 			return err
 		}
@@ -176,9 +190,10 @@ func (l *Loop) park(ctx context.Context, moved <-chan struct{}, attempt int, err
 		return ctx.Err()
 	}
 	wait := l.Backoff.delay(attempt)
-	l.Metrics.Parked.WithLabelValues(l.Role).Set(1)
+	l.Metrics.Parked.WithLabelValues(l.Name).Set(1)
 	l.Health.NotReady(l.Name, err.Error())
 	l.Log.Warn("parked: will try again, nothing is skipped", "role", l.Name, "attempt", attempt+1, "wait", wait.Round(time.Millisecond), "err", err)
+	l.lag()
 	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {
@@ -192,7 +207,7 @@ func (l *Loop) park(ctx context.Context, moved <-chan struct{}, attempt int, err
 }
 
 func (l *Loop) recovered(attempts int) {
-	l.Metrics.Parked.WithLabelValues(l.Role).Set(0)
+	l.Metrics.Parked.WithLabelValues(l.Name).Set(0)
 	l.Health.Ready(l.Name)
 	if attempts > 0 {
 		l.Log.Info("goes on", "role", l.Name, "after_attempts", attempts)
@@ -203,13 +218,24 @@ func (l *Loop) lag() {
 	if l.Lag == nil {
 		return
 	}
-	for p, n := range l.Lag() {
-		l.Metrics.Lag.WithLabelValues(l.Role, strconv.Itoa(int(p))).Set(float64(n))
+	now := l.Lag()
+	for p := range l.lagging {
+		if _, ok := now[p]; !ok { // another process has it, and shows its lag
+			l.Metrics.Lag.DeleteLabelValues(l.Name, strconv.Itoa(int(p)))
+			delete(l.lagging, p)
+		}
+	}
+	if l.lagging == nil {
+		l.lagging = map[int32]bool{}
+	}
+	for p, n := range now {
+		l.lagging[p] = true
+		l.Metrics.Lag.WithLabelValues(l.Name, strconv.Itoa(int(p))).Set(float64(n))
 	}
 }
 
-func (l *Loop) close(c Consumer) {
-	ctx, cancel := context.WithTimeout(context.Background(), grace)
+func (l *Loop) close(ctx context.Context, c Consumer) {
+	ctx, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
 	if err := c.Close(ctx); err != nil {
 		l.Log.Warn("leave the consumer group", "role", l.Name, "err", err)

@@ -5,10 +5,10 @@ import (
 )
 
 // Metrics are what every loop counts. Label values exist from zero where their
-// set is known.
+// set is known. The label role is the loop's name, since each loop reads on its own.
 type Metrics struct {
 	Records   *prometheus.CounterVec // role
-	Batches   *prometheus.CounterVec // role, result: done, redone, failed, fenced
+	Batches   *prometheus.CounterVec // role, result: done, redone, replayed, failed, fenced
 	Seconds   *prometheus.HistogramVec
 	Lag       *prometheus.GaugeVec   // role, partition
 	Parked    *prometheus.GaugeVec   // role: 1 while it retries
@@ -44,7 +44,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 	m := &Metrics{
 		Records: counter("records_total", "Records that a role has finished with.", "role"),
-		Batches: counter("batches_total", "Batches by result: done, redone (declared by an earlier owner), failed (tried again), fenced (left to the new owner).", "role", "result"),
+		Batches: counter("batches_total", "Batches by result: done, redone (declared by an earlier owner), replayed (read again to rebuild windows), failed (tried again), fenced (left to the new owner).", "role", "result"),
 		Seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "picket", Name: "batch_seconds", Help: "Time from a batch's poll to its commit.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 9),
@@ -72,18 +72,21 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Watermark: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "picket", Name: "watermark_seconds", Help: "Unix time up to which windows have settled."}),
 		Rules:     prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "picket", Name: "rules", Help: "Rules in force."}),
 	}
-	for _, r := range []string{Store, Detect, Correlate, Notify} {
-		m.Records.WithLabelValues(r)
-		m.Parked.WithLabelValues(r)
-		m.Lost.WithLabelValues(r)
-		for _, result := range []string{"done", "redone", "failed", "fenced"} {
-			m.Batches.WithLabelValues(r, result)
-		}
-	}
 	for _, reason := range []string{"late", "ungrouped", "expired", "overflow", "unknown_rule", "duplicate"} {
 		m.Left.WithLabelValues(reason)
 	}
 	reg.MustRegister(m.Records, m.Batches, m.Seconds, m.Lag, m.Parked, m.Lost, m.Stored, m.Dead, m.Matches, m.Alerts,
 		m.Left, m.Groups, m.Latency, m.Told, m.TellTime, m.Watermark, m.Rules)
 	return m
+}
+
+// Loop makes the label values of one loop.
+func (m *Metrics) Loop(name string) {
+	m.Records.WithLabelValues(name)
+	m.Parked.WithLabelValues(name)
+	m.Lost.WithLabelValues(name)
+	m.Seconds.WithLabelValues(name)
+	for _, result := range []string{"done", "redone", "replayed", "failed", "fenced"} {
+		m.Batches.WithLabelValues(name, result)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"picket/alerting"
@@ -27,7 +28,7 @@ type Teller struct {
 
 	notifier *alerting.Notifier
 	next     int64 // offset of the next alert to tell
-	unsaid   []kafka.Record
+	unsaid   []alerting.Delivery // told, and not written down yet
 }
 
 // Run tells until the context ends.
@@ -35,10 +36,12 @@ func (t *Teller) Run(ctx context.Context) error {
 	return t.run(ctx, t.Consumer, func(inHand context.Context, b kafka.Batch) error { return t.work(ctx, inHand, b) }, nil)
 }
 
-// Assign makes a notifier that knows what this destination was told before.
+// Assign makes a notifier that knows what this destination was told before: by what was
+// written down, and what this process told and could not write down while Kafka was away.
 func (t *Teller) Assign(given []kafka.Assignment) (map[int32]int64, error) {
-	t.notifier, t.next, t.unsaid = nil, 0, nil
+	t.notifier, t.next = nil, 0
 	if len(given) == 0 {
+		t.unsaid = nil // the new owner finds out by asking the destination
 		return nil, nil
 	}
 	n := alerting.NewNotifier(t.Destination, t.Options)
@@ -48,11 +51,18 @@ func (t *Teller) Assign(given []kafka.Assignment) (map[int32]int64, error) {
 		var d alerting.Delivery
 		if json.Unmarshal(r.Value, &d) == nil {
 			n.Restore(d)
+			// A write that seemed to fail may have got through.
+			t.unsaid = slices.DeleteFunc(t.unsaid, func(u alerting.Delivery) bool {
+				return u.Destination == d.Destination && u.AlertID == d.AlertID && u.Count == d.Count && u.Settled == d.Settled && u.Outcome == d.Outcome
+			})
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read what %s was told before: %w", t.Destination.Name(), err)
+	}
+	for _, d := range t.unsaid {
+		n.Restore(d)
 	}
 	t.notifier = n
 	return nil, nil
@@ -96,11 +106,7 @@ func (t *Teller) tell(ctx context.Context, rec *kafka.Record) error {
 	if !record {
 		return nil
 	}
-	value, err := json.Marshal(d)
-	if err != nil {
-		return fmt.Errorf("encode delivery of alert %s: %w", a.ID, err)
-	}
-	t.unsaid = append(t.unsaid, kafka.Record{Topic: t.Deliveries, Partition: 0, Key: []byte(a.ID), Value: value})
+	t.unsaid = append(t.unsaid, d)
 	return nil
 }
 
@@ -108,7 +114,15 @@ func (t *Teller) write(ctx context.Context) error {
 	if len(t.unsaid) == 0 {
 		return nil
 	}
-	if err := t.Producer.Produce(ctx, t.unsaid); err != nil {
+	records := make([]kafka.Record, len(t.unsaid))
+	for i, d := range t.unsaid {
+		value, err := json.Marshal(d)
+		if err != nil {
+			return fmt.Errorf("encode delivery of alert %s: %w", d.AlertID, err)
+		}
+		records[i] = kafka.Record{Topic: t.Deliveries, Partition: 0, Key: []byte(d.AlertID), Value: value}
+	}
+	if err := t.Producer.Produce(ctx, records); err != nil {
 		return fmt.Errorf("write %d deliveries to %s: %w", len(t.unsaid), t.Deliveries, err)
 	}
 	t.unsaid = t.unsaid[:0]
@@ -130,7 +144,7 @@ func (t *Teller) watch() func() {
 			case <-tick.C:
 			}
 			if w := n.Waiting(); w != nil {
-				t.Metrics.Parked.WithLabelValues(t.Role).Set(1)
+				t.Metrics.Parked.WithLabelValues(t.Name).Set(1)
 				t.Health.NotReady(t.Name, fmt.Sprintf("since %s, attempt %d: %s", w.Since.Format(time.RFC3339), w.Attempts, w.Err))
 			} else {
 				t.Health.Tick(t.Name)

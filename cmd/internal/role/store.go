@@ -28,12 +28,17 @@ type Storer struct {
 	scanner *detect.Scanner
 	event   detect.Event
 	block   *store.Block
+	classes map[string]int // of the dead letters in block
+	// What of the batch in hand is done, so that an outage neither repeats the inserts
+	// before it nor writes dead letters to their topic at every attempt.
+	buried, stored map[store.BatchID]bool
 }
 
 // Run stores until the context ends.
 func (s *Storer) Run(ctx context.Context) error {
 	s.scanner = detect.NewScanner()
 	s.block = s.Writer.NewBlock()
+	s.classes, s.buried, s.stored = map[string]int{}, map[store.BatchID]bool{}, map[store.BatchID]bool{}
 	return s.run(ctx, s.Consumer, s.work, nil)
 }
 
@@ -45,11 +50,18 @@ func (s *Storer) work(ctx context.Context, b kafka.Batch) error {
 			return err
 		}
 	}
+	clear(s.buried)
+	clear(s.stored)
 	return nil
 }
 
 func (s *Storer) store(ctx context.Context, r *kafka.Range) error {
+	id := store.BatchID{Topic: r.Topic, Partition: r.Partition, Begin: r.Begin, End: r.End, Generation: s.Generation()}
+	if s.stored[id] {
+		return nil
+	}
 	s.block.Reset()
+	clear(s.classes)
 	var dead []kafka.Record
 	for i := range r.Records {
 		rec := &r.Records[i]
@@ -71,23 +83,31 @@ func (s *Storer) store(ctx context.Context, r *kafka.Range) error {
 	}
 	// The raw bytes first: a row that points to a dead letter must find it. A redone batch
 	// may write them twice; their coordinates tell.
-	if len(dead) > 0 {
+	if len(dead) > 0 && !s.buried[id] {
 		if err := s.Producer.Produce(ctx, dead); err != nil {
 			return fmt.Errorf("write %d dead letters to %s: %w", len(dead), s.Dead, err)
 		}
+		s.buried[id] = true
 	}
-	id := store.BatchID{Topic: r.Topic, Partition: r.Partition, Begin: r.Begin, End: r.End, Generation: s.Generation()}
-	if err := s.Writer.Insert(ctx, id, s.block); err != nil {
+	insert := s.Writer.Insert
+	if r.Redo {
+		insert = s.Writer.Redo
+	}
+	if err := insert(ctx, id, s.block); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
+	s.stored[id] = true
 	events, _ := s.block.Rows()
 	s.Metrics.Stored.Add(float64(events))
+	for class, n := range s.classes {
+		s.Metrics.Dead.WithLabelValues(class).Add(float64(n))
+	}
 	return nil
 }
 
 // bury makes the dead letter of one record: its bytes for the topic, a row without them.
 func (s *Storer) bury(rec ingest.Record, why *ingest.Reject) kafka.Record {
-	s.Metrics.Dead.WithLabelValues(string(why.Class)).Inc()
+	s.classes[string(why.Class)]++
 	s.block.AppendDead(&store.DeadLetter{
 		Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset, Append: rec.Append,
 		Stage: string(why.Stage), Class: string(why.Class), Error: why.Error(), Bytes: len(rec.Value),
