@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -25,14 +26,20 @@ import (
 
 // Options are what the demo needs of its surroundings.
 type Options struct {
-	Out      io.Writer // the show; the last line is the summary
-	Err      io.Writer // warnings of the pipeline
+	Out      io.Writer    // the show; the last line is the summary
+	Err      io.Writer    // the pipeline's log
+	TapErr   io.Writer    // standard error of the tap and of the server under it; dropped when nil
+	Level    slog.Leveler // of the pipeline's log; warnings when nil
 	Color    bool
 	Progress app.Progress
 	Tap      []string // command line of this program's tap, to which the flags and the server's command are added
 	Rules    func(*config.Config) (*detect.RuleSet, error)
 	Dir      string // for all data; made, and removed afterwards when empty
 	Stay     bool   // go on until the context ends, for looking around
+
+	// Inspect is called when all traffic is judged, stored and told, and everything still
+	// runs; the configuration says where. May be nil.
+	Inspect func(context.Context, *config.Config) error
 }
 
 // Summary is the last line of a demo that ends by itself.
@@ -60,6 +67,9 @@ func Run(ctx context.Context, o Options) error {
 		defer os.RemoveAll(tmp)
 		dir = tmp
 	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make a folder for the demo: %w", err)
+	}
 	server, err := fetchServer(ctx, d.show.step)
 	if err != nil {
 		return err
@@ -77,6 +87,11 @@ func Run(ctx context.Context, o Options) error {
 	sum, err := d.perform(ctx, cfg, a, server, filepath.Join(dir, "workspace"))
 	if err != nil {
 		return err
+	}
+	if o.Inspect != nil {
+		if err := o.Inspect(ctx, cfg); err != nil {
+			return fmt.Errorf("inspect the demo: %w", err)
+		}
 	}
 	sum.ElapsedMS = time.Since(start).Milliseconds()
 	if o.Stay {
@@ -107,7 +122,10 @@ func (d *demo) configure(dir string) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cfg, keys.WriteNew(cfg.Privacy.KeysFile)
+	if err := keys.WriteNew(cfg.Privacy.KeysFile); err != nil && !errors.Is(err, fs.ErrExist) { // of the demo before in the same folder
+		return nil, err
+	}
+	return cfg, nil
 }
 
 func (d *demo) start(ctx context.Context, cfg *config.Config) (*app.App, error) {
@@ -121,10 +139,19 @@ func (d *demo) start(ctx context.Context, cfg *config.Config) (*app.App, error) 
 	}
 	d.show.step("starting a Kafka broker, ClickHouse and the pipeline on loopback")
 	d.tell = &teller{show: d.show}
-	return app.Start(ctx, cfg, app.Options{
-		Log:  slog.New(slog.NewTextHandler(d.Err, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	level := d.Level
+	if level == nil {
+		level = slog.LevelWarn
+	}
+	a, err := app.Start(ctx, cfg, app.Options{
+		Log:  slog.New(slog.NewTextHandler(d.Err, &slog.HandlerOptions{Level: level})),
 		Keys: keys, Rules: rules, Progress: d.Progress, Tell: []alerting.Destination{d.tell},
 	})
+	if err != nil {
+		return nil, err
+	}
+	cfg.Admin.Listen = strings.TrimPrefix(a.AdminURL(), "http://")
+	return a, nil
 }
 
 // perform makes the traffic, waits until all of it is judged, and shows what came of it.
@@ -133,8 +160,8 @@ func (d *demo) perform(ctx context.Context, cfg *config.Config, a *app.App, serv
 		return nil, fmt.Errorf("make the demo's files: %w", err)
 	}
 	d.show.step("an agent works with the official MCP filesystem server, under `picket tap`")
-	tap := slices.Concat(d.Tap, []string{"--brokers", cfg.Kafka.Brokers[0], "--client-id", "demo-agent", "--"}, server, []string{root})
-	err := converse(ctx, tap, root, func(s step) {
+	tap := slices.Concat(d.Tap, []string{"--brokers", cfg.Kafka.Brokers[0], "--client-id", CanaryAgent, "--"}, server, []string{root})
+	err := converse(ctx, tap, d.TapErr, root, func(s step) {
 		if s.bad {
 			d.tell.begin()
 		}

