@@ -70,9 +70,11 @@ func TestDemo(t *testing.T) {
 	summary(t, seen.at["what the demo shows"].String())
 
 	raw := []string{"topic " + cfg.Kafka.Topics.Events, "topic " + cfg.Kafka.Topics.Dead}
-	for _, place := range []string{raw[0], raw[1], "topic " + cfg.Kafka.Topics.Signals, "topic " + cfg.Kafka.Topics.Alerts, "topic " + cfg.Kafka.Topics.Deliveries,
+	for _, place := range []string{
+		raw[0], raw[1], "topic " + cfg.Kafka.Topics.Signals, "topic " + cfg.Kafka.Topics.Alerts, "topic " + cfg.Kafka.Topics.Deliveries,
 		"topic " + kafka.MetaTopic, "table events", "table events_1m", "table alerts", "table dead_letters", "table deliveries", "table ingest_ledger",
-		"table v_alerts", "table v_timeline", "page /preview", "page /preview.json", "page /metrics", "page /readyz", "log"} {
+		"table v_alerts", "table v_timeline", "page /preview", "page /preview.json", "page /metrics", "page /readyz", "log",
+	} {
 		if b := seen.at[place]; b == nil || b.Len() == 0 {
 			t.Errorf("%s: empty, so nothing was looked for there", place)
 		}

@@ -37,7 +37,7 @@ func securityLog(now time.Time) [][]byte {
 // Values that must be found in the raw topics and nowhere else after a demo.
 const (
 	CanaryUser     = "ada.lovelace@example.org"
-	CanaryMail     = "grace.hopper@example.net" // in a user agent
+	CanaryMail     = "grace.hopper@example.net"       // in a user agent
 	CanaryHost     = "adas-laptop.office.example.org" // in a label
 	CanaryClient   = "a1b2c3d4e5f0"
 	CanaryAgent    = "demo-agent"
