@@ -13,11 +13,15 @@ type Hasher interface {
 	GroupHash(tenant string, parts ...string) [16]byte
 }
 
-const (
-	// maxEvidence is how many points of one rule carry evidence in one signal, and how
-	// many an alert shows.
-	maxEvidence = 5
-)
+// Keys are everything that detection needs of a keyring.
+type Keys interface {
+	Pseudonymizer
+	Hasher
+}
+
+// maxEvidence is how many points of one rule carry evidence in one signal, and how
+// many an alert shows.
+const maxEvidence = 5
 
 // CollectStats counts what a Collector left out, since it was made.
 type CollectStats struct {

@@ -6,6 +6,7 @@ import "time"
 // same matcher, collector and windows that the roles run, without topics
 // between them. One goroutine owns it.
 type Engine struct {
+	keys    Keys
 	matcher *Matcher
 	scanner *Scanner
 	collect *Collector
@@ -15,18 +16,19 @@ type Engine struct {
 }
 
 // NewEngine makes an engine for a rule set.
-func NewEngine(rs *RuleSet, h Hasher, lateness time.Duration, opts WindowOptions) *Engine {
+func NewEngine(rs *RuleSet, keys Keys, lateness time.Duration, opts WindowOptions) *Engine {
 	return &Engine{
-		matcher: NewMatcher(rs), scanner: NewScanner(), collect: NewCollector(rs, h),
-		windows: NewWindows(rs, h, lateness, opts),
+		keys: keys, matcher: NewMatcher(rs), scanner: NewScanner(), collect: NewCollector(rs, keys),
+		windows: NewWindows(rs, keys, lateness, opts),
 	}
 }
 
-// Observe takes one event (stamped, derived and redacted) and appends the
-// alerts that it makes or updates.
-func (e *Engine) Observe(dst []Alert, ev *Event) []Alert {
+// Observe takes one event as it was decoded (stamped and derived), redacts it, and
+// appends the alerts that it makes or updates. keepLabel is Redact's.
+func (e *Engine) Observe(dst []Alert, ev *Event, keepLabel func(string) bool) []Alert {
 	e.scanner.Scan(ev)
 	e.matches = e.matcher.Match(e.matches[:0], ev)
+	ev.Redact(e.keys, keepLabel) // after the scan, whose findings become public too
 	e.collect.Add(ev, e.matches)
 	for _, s := range e.collect.Flush(0, e.next, e.next+1) {
 		dst = e.windows.Observe(dst, s)

@@ -123,7 +123,7 @@ func (w *Windows) Restore(watermark time.Time) { w.watermark = watermark.UnixMil
 func Rewind(rs *RuleSet, lateness time.Duration) time.Duration {
 	longest := time.Duration(0)
 	for _, r := range rs.Rules() {
-		longest = max(longest, r.Detector.Window, r.Suppress)
+		longest = max(longest, r.Detector.Window+r.Suppress)
 	}
 	return longest + max(lateness, MaxFuture)
 }
@@ -232,7 +232,8 @@ func (w *Windows) expire(dst []Alert, g *window) []Alert {
 		}
 	}
 	g.buckets = keep
-	low := w.watermark - g.rule.Detector.Window.Milliseconds()
+	// A copy of an event that happened at the watermark may still come on time.
+	low := w.watermark - max(1, g.rule.Detector.Window.Milliseconds())
 	n, _ := slices.BinarySearchFunc(g.points, low+1, func(p Point, t int64) int { return cmp.Compare(p.Time, t) })
 	g.points = slices.Delete(g.points, 0, n)
 	return dst
@@ -263,7 +264,9 @@ func (w *Windows) window(rule *Rule, key windowKey, s *Signal) *window {
 // insert adds one point and marks the buckets of every event that it completes.
 func (w *Windows) insert(g *window, p Point) {
 	span := g.rule.Detector.Window.Milliseconds()
-	if p.Time <= w.watermark-max(span, g.rule.Suppress.Milliseconds()) {
+	// A restart rebuilds buckets that are not settled, and what completed them may lie a
+	// window before they begin.
+	if p.Time <= w.watermark-span-g.rule.Suppress.Milliseconds() {
 		w.stats.Expired++
 		return
 	}
@@ -402,7 +405,7 @@ func (w *Windows) schedule(g *window) {
 		next = min(next, g.buckets[i].start+g.rule.Suppress.Milliseconds())
 	}
 	if len(g.points) > 0 {
-		next = min(next, g.points[0].Time+g.rule.Detector.Window.Milliseconds())
+		next = min(next, g.points[0].Time+max(1, g.rule.Detector.Window.Milliseconds()))
 	}
 	if next == math.MaxInt64 {
 		next = w.watermark + 1 // nothing is held: let it go at the next move
