@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"picket/detect"
+	"picket/detect/diag"
 )
 
 func newHashCmd(e *env) *cobra.Command {
@@ -62,8 +63,15 @@ func hashClass(name string) (string, error) {
 		return name, nil
 	}
 	f, ok := detect.FieldByName(name)
-	if p := f.Info().Privacy; !ok || p != detect.Pseudo && p != detect.Path {
-		return "", usagef("%q is no field that is stored as a pseudonym: use one of %s, or label:<key>", name, strings.Join(pseudonymFields(), ", "))
+	switch p := f.Info().Privacy; {
+	case !ok:
+		hint := "use one of " + strings.Join(pseudonymFields(), ", ") + ", or label:<key>"
+		if near := diag.Closest(name, pseudonymFields()); near != "" {
+			hint = "did you mean " + near + "?"
+		}
+		return "", usagef("there is no field %q: %s", name, hint)
+	case p != detect.Pseudo && p != detect.Path:
+		return "", usagef("%s is not stored as a pseudonym: use one of %s, or label:<key>", name, strings.Join(pseudonymFields(), ", "))
 	}
 	if f.Info().Privacy == detect.Path {
 		return "path", nil

@@ -8,6 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -15,6 +17,8 @@ import (
 	"picket/alerting"
 	"picket/cmd/internal/app"
 	"picket/cmd/internal/config"
+	"picket/cmd/internal/role"
+	"picket/detect/diag"
 	"picket/ingest"
 	"picket/ingest/kafka"
 	"picket/store"
@@ -55,10 +59,12 @@ key is wrong, 1 anything else.`,
 	return cmd
 }
 
+// runPipeline runs the roles until the context ends.
 func (e *env) runPipeline(ctx context.Context, cfg *config.Config) error {
+	allRoles := []string{role.Store, role.Detect, role.Correlate, role.Notify}
 	for _, r := range cfg.Roles {
-		if !validRole(r) {
-			return usagef("unknown role %q: use store, detect, correlate or notify", r)
+		if !slices.Contains(allRoles, r) {
+			return usagef("unknown role %q: %s", r, diag.Suggest(r, allRoles))
 		}
 	}
 	log := e.logger(cfg)
@@ -75,7 +81,7 @@ func (e *env) runPipeline(ctx context.Context, cfg *config.Config) error {
 		if ctx.Err() != nil {
 			return nil // told to stop while starting
 		}
-		return classify(err)
+		return classify(inUse(err, "the addresses are set by admin.listen, kafka.embedded.listen and clickhouse.embedded.listen; port 0 takes a free one"))
 	}
 	if a.HasPreview() {
 		log.Info("no destination is configured: messages are shown on the preview page, and nothing is sent", "url", a.AdminURL()+"/preview")
@@ -87,10 +93,6 @@ func (e *env) runPipeline(ctx context.Context, cfg *config.Config) error {
 	}
 	log.Info("stopped")
 	return nil
-}
-
-func validRole(r string) bool {
-	return r == "store" || r == "detect" || r == "correlate" || r == "notify"
 }
 
 // keysError says how to get keys: without them nothing starts.
@@ -114,6 +116,14 @@ func classify(err error) error {
 		return &exitError{exitUnavailable, err}
 	case kafka.Unreachable(err):
 		return &exitError{exitUnavailable, err}
+	}
+	return err
+}
+
+// inUse adds how to choose another port to an error about one that is taken.
+func inUse(err error, hint string) error {
+	if errors.Is(err, syscall.EADDRINUSE) && !strings.Contains(err.Error(), "admin.listen") {
+		return fmt.Errorf("%w (%s)", err, hint)
 	}
 	return err
 }

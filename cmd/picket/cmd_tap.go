@@ -22,7 +22,12 @@ func newTapCmd(e *env) *cobra.Command {
 		Use:     "tap [flags] -- <command> [args]",
 		Short:   "Watch a stdio MCP server from beside it",
 		GroupID: groupRun,
-		Args:    cobra.MinimumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("which server? Write its command behind --, such as: picket tap -- npx -y @modelcontextprotocol/server-filesystem /srv/docs")
+			}
+			return nil
+		},
 		Long: `Tap starts a stdio MCP server, passes everything between it and its client through untouched, and ships
 what it sees to Kafka as security events. Put it before the server's command in the client's
 configuration. It never holds the server up: while Kafka is away, events wait in a bounded buffer, and
@@ -48,6 +53,9 @@ The exit code is the server's.`,
 			defer sink.close()
 			o.Sink = sink
 			code, err := tap.Run(context.WithoutCancel(cmd.Context()), o) // signals are the server's to act on
+			if code == tap.ExitNotFound && err != nil {
+				err = fmt.Errorf("%w: is it installed, and on the PATH that the client gives to this tap? A path from / on is safest", err)
+			}
 			if err != nil {
 				return &exitError{code, fmt.Errorf("tap: %w", err)}
 			}

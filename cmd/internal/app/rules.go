@@ -44,6 +44,11 @@ func LoadRules(c *config.Config, opts detect.LoadOptions) (*detect.RuleSet, diag
 	if errors.As(err, &problems) {
 		err = renamed(problems, names)
 	}
+	if err == nil {
+		for _, r := range rs.Rules() { // nobody else has them yet
+			r.File = names[r.File]
+		}
+	}
 	return rs, renamed(warnings, names), err
 }
 
