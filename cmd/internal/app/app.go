@@ -226,7 +226,7 @@ func (a *App) loop(name string) role.Loop {
 // consumer makes a consumer. Its stage says how many others a record passes before it: see Drain.
 func (a *App) consumer(stage int, topic, group string, edit func(*kafka.ConsumerOptions)) (*kafka.Consumer, error) {
 	o := kafka.ConsumerOptions{
-		Topic: topic, Group: a.cfg.Kafka.GroupPrefix + "." + group,
+		Topic: topic, Group: a.cfg.Kafka.GroupPrefix + "." + group, InstanceID: instanceID(a.cfg.Instance),
 		MaxRows: a.cfg.Batch.MaxRows, MaxBytes: int(a.cfg.Batch.MaxBytes), MaxWait: a.cfg.Batch.MaxWait, Logger: quiet(a.log),
 	}
 	if edit != nil {
@@ -238,6 +238,19 @@ func (a *App) consumer(stage int, topic, group string, edit func(*kafka.Consumer
 	}
 	a.stages[stage] = append(a.stages[stage], c)
 	return c, nil
+}
+
+// instanceID makes the instance's name one that brokers take as a static member's, so
+// that one which restarts under the same name has its partitions back at once.
+func instanceID(name string) string {
+	id := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune("._-", r):
+			return r
+		}
+		return '_'
+	}, name)
+	return id[:min(len(id), 249)]
 }
 
 func (a *App) producer() (*kafka.Producer, error) {

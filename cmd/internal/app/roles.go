@@ -31,6 +31,7 @@ func (a *App) storeRole(ctx context.Context) ([]runner, error) {
 	}
 	s.Lag = c.Lag
 	run, err := a.withStore(ctx, s.Loop, func(ctx context.Context, db *store.DB) error {
+		s.Probe = db.Ping
 		s.Writer = store.NewWriter(db, store.WriterOptions{Instance: a.cfg.Instance})
 		return s.Run(ctx)
 	})
@@ -200,6 +201,7 @@ func (a *App) archive(ctx context.Context, stage int, what, topic string, write 
 	l := a.loop("notify clickhouse "+what)
 	l.Lag = c.Lag
 	return a.withStore(ctx, l, func(ctx context.Context, db *store.DB) error {
+		l.Probe = db.Ping
 		arch := &role.Archive{Loop: l, Consumer: c, Write: func(ctx context.Context, rec *kafka.Record) error {
 			if err := write(ctx, db, rec); err != nil {
 				return fmt.Errorf("store %s: %w", what, err)

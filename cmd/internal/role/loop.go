@@ -38,6 +38,10 @@ type Loop struct {
 	Backoff Backoff
 	Lag     func() map[int32]int64 // may be nil
 
+	// Probe asks whether what the work needs is back, before a batch that failed is sent
+	// again. May be nil.
+	Probe func(context.Context) error
+
 	lagging map[int32]bool // partitions whose lag is shown
 }
 
@@ -132,7 +136,17 @@ func (l *Loop) batch(ctx, inHand context.Context, c Consumer, b kafka.Batch, wor
 				"role", l.Name, "topic", r.Topic, "partition", r.Partition, "lost", r.Lost, "next", r.Begin)
 		}
 	}
-	switch err := l.retry(ctx, c.Rebalancing(), func() error { return work(inHand, b) }); {
+	failed := false
+	switch err := l.retry(ctx, c.Rebalancing(), func() error {
+		if failed && l.Probe != nil {
+			if err := l.Probe(inHand); err != nil {
+				return err
+			}
+		}
+		err := work(inHand, b)
+		failed = err != nil
+		return err
+	}); {
 	case errors.Is(err, errMoved):
 		// Its declaration stands, so whoever has the partition next does the same batch.
 		l.Metrics.Batches.WithLabelValues(l.Name, "fenced").Inc()
