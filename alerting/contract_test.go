@@ -5,6 +5,7 @@ import (
 
 	"picket/alerting"
 	"picket/alerting/channeltest"
+	"picket/detect/secret"
 )
 
 func TestSlackContract(t *testing.T) {
@@ -21,7 +22,7 @@ func TestSlackHookContract(t *testing.T) {
 	channeltest.Run(t, func(t *testing.T) channeltest.Subject {
 		fake := channeltest.NewSlack(t)
 		d, err := alerting.NewSlackHook(alerting.SlackHookOptions{
-			URL: alerting.NewSecret("https://hooks.slack.test" + fake.HookPath()), Client: fake.Client(),
+			URL: secret.New("https://hooks.slack.test" + fake.HookPath()), Client: fake.Client(),
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -47,7 +48,7 @@ func TestWebhookContract(t *testing.T) {
 	channeltest.Run(t, func(t *testing.T) channeltest.Subject {
 		fake := channeltest.NewHook(t)
 		d, err := alerting.NewWebhook(alerting.WebhookOptions{
-			URL: alerting.NewSecret("https://user:pa55word@soar.test/in?token=t0psecret"), Key: alerting.NewSecret("signing-key-1"), Client: fake.Client(),
+			URL: secret.New("https://user:pa55word@soar.test/in?token=t0psecret"), Key: secret.New("signing-key-1"), Client: fake.Client(),
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -68,7 +69,7 @@ func TestWebhookContract(t *testing.T) {
 func newSlack(t *testing.T, fake *channeltest.Slack) *alerting.Slack {
 	t.Helper()
 	d, err := alerting.NewSlack(alerting.SlackOptions{
-		Token: alerting.NewSecret(fake.Token), Channel: fake.Channel, Client: fake.Client(), APIURL: "https://slack.test/api/",
+		Token: secret.New(fake.Token), Channel: fake.Channel, Client: fake.Client(), APIURL: "https://slack.test/api/",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +80,7 @@ func newSlack(t *testing.T, fake *channeltest.Slack) *alerting.Slack {
 func newPagerDuty(t *testing.T, fake *channeltest.PagerDuty, resolve bool) *alerting.PagerDuty {
 	t.Helper()
 	d, err := alerting.NewPagerDuty(alerting.PagerDutyOptions{
-		RoutingKey: alerting.NewSecret(fake.RoutingKey), Client: fake.Client(), ResolveSettled: resolve,
+		RoutingKey: secret.New(fake.RoutingKey), Client: fake.Client(), ResolveSettled: resolve,
 	})
 	if err != nil {
 		t.Fatal(err)

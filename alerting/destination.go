@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"picket/detect"
@@ -115,30 +114,6 @@ func SeverityRank(s string) int {
 	}
 	return 3
 }
-
-// Secret is a token or a URL that contains one. It prints as <redacted>
-// whatever the verb; Reveal is the only way to the value.
-type Secret struct{ value string }
-
-// NewSecret wraps a value.
-func NewSecret(value string) Secret { return Secret{value} }
-
-// Reveal returns the value.
-func (s Secret) Reveal() string { return s.value }
-
-// Empty reports whether there is none.
-func (s Secret) Empty() bool { return s.value == "" }
-
-func (s Secret) String() string { return "<redacted>" }
-
-// Format covers every verb, also %#v and %x, which would reach into the struct.
-func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("<redacted>")) }
-
-// MarshalText keeps the value out of JSON and YAML.
-func (s Secret) MarshalText() ([]byte, error) { return []byte("<redacted>"), nil }
-
-// LogValue keeps the value out of slog.
-func (s Secret) LogValue() slog.Value { return slog.StringValue("<redacted>") }
 
 // Observer counts: event is one of the Event constants; took is the time of one
 // attempt for sent, failed and retried, and 0 for skipped. It may be nil, and is

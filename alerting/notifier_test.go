@@ -15,6 +15,7 @@ import (
 	"picket/alerting"
 	"picket/alerting/channeltest"
 	"picket/detect"
+	"picket/detect/secret"
 )
 
 // nth is an alert of its own incident.
@@ -365,7 +366,7 @@ func TestTokenIsNowhere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		secret := alerting.NewSecret(fake.Token)
+		secret := secret.New(fake.Token)
 		printed := fmt.Sprintf("%v %+v %#v %s %q %x", secret, secret, &secret, secret, secret, secret)
 		all := log.String() + string(raw) + printed
 		if log.Len() == 0 || strings.Contains(all, fake.Token) {

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"picket/detect/secret"
 )
 
 // PagerDuty's own limits.
@@ -26,10 +28,10 @@ const (
 
 // PagerDutyOptions configure a PagerDuty service integration.
 type PagerDutyOptions struct {
-	Name       string // "pagerduty" by default
-	RoutingKey Secret // the integration key of an Events API v2 integration, 32 characters
-	Region     string // us (default) or eu
-	URL        string // instead of the region's endpoint
+	Name       string       // "pagerduty" by default
+	RoutingKey secret.Value // the integration key of an Events API v2 integration, 32 characters
+	Region     string       // us (default) or eu
+	URL        string       // instead of the region's endpoint
 	// ResolveSettled resolves the incident when its alert settles. Off by
 	// default: that a burst is over does not mean that it was harmless.
 	ResolveSettled bool
@@ -41,7 +43,7 @@ type PagerDutyOptions struct {
 // key, so a repeat of any kind lands in the incident that is open already.
 type PagerDuty struct {
 	name    string
-	key     Secret
+	key     secret.Value
 	url     string
 	resolve bool
 	client  *http.Client
@@ -117,7 +119,7 @@ func (p *PagerDuty) Send(ctx context.Context, i Incident) (Receipt, error) {
 			return Receipt{}, fmt.Errorf("pagerduty: encode the event: %w", err)
 		}
 	}
-	got, err := post(ctx, p.client, NewSecret(p.url), body, nil)
+	got, err := post(ctx, p.client, secret.New(p.url), body, nil)
 	if err != nil {
 		if r, ok := retryable(err); ok {
 			r.Err = fmt.Errorf("pagerduty: %s: %w", ev.Action, r.Err)

@@ -9,11 +9,12 @@ import (
 
 	"picket/alerting"
 	"picket/alerting/channeltest"
+	"picket/detect/secret"
 )
 
 func TestPagerDutyPage(t *testing.T) {
 	fake := channeltest.NewPagerDuty(t)
-	d, err := alerting.NewPagerDuty(alerting.PagerDutyOptions{RoutingKey: alerting.NewSecret(fake.RoutingKey), URL: fake.EnqueueURL()})
+	d, err := alerting.NewPagerDuty(alerting.PagerDutyOptions{RoutingKey: secret.New(fake.RoutingKey), URL: fake.EnqueueURL()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +80,7 @@ func TestPagerDutySettling(t *testing.T) {
 
 func TestPagerDutyErrors(t *testing.T) {
 	fake := channeltest.NewPagerDuty(t)
-	d, err := alerting.NewPagerDuty(alerting.PagerDutyOptions{RoutingKey: alerting.NewSecret(strings.Repeat("x", 32)), Client: fake.Client()})
+	d, err := alerting.NewPagerDuty(alerting.PagerDutyOptions{RoutingKey: secret.New(strings.Repeat("x", 32)), Client: fake.Client()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,8 +95,8 @@ func TestPagerDutyErrors(t *testing.T) {
 		t.Errorf("a refused event: %v", err)
 	}
 	for want, o := range map[string]alerting.PagerDutyOptions{
-		"32 characters": {RoutingKey: alerting.NewSecret("short-key-value")},
-		"us or eu":      {RoutingKey: alerting.NewSecret(fake.RoutingKey), Region: "mars"},
+		"32 characters": {RoutingKey: secret.New("short-key-value")},
+		"us or eu":      {RoutingKey: secret.New(fake.RoutingKey), Region: "mars"},
 	} {
 		if _, err := alerting.NewPagerDuty(o); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "short-key-value") {
 			t.Errorf("%v, want %q", err, want)
@@ -105,8 +106,8 @@ func TestPagerDutyErrors(t *testing.T) {
 
 func TestWebhookIsSigned(t *testing.T) {
 	fake := channeltest.NewHook(t)
-	key := alerting.NewSecret("signing-key-1")
-	d, err := alerting.NewWebhook(alerting.WebhookOptions{URL: alerting.NewSecret(fake.URL() + "/in"), Key: key})
+	key := secret.New("signing-key-1")
+	d, err := alerting.NewWebhook(alerting.WebhookOptions{URL: secret.New(fake.URL() + "/in"), Key: key})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"picket/detect/secret"
 )
 
 // sendTimeout bounds one request; a Notifier's context may end it earlier.
@@ -35,7 +37,7 @@ type answer struct {
 }
 
 // post sends JSON and returns the start of the answer. Its errors are RetryErrors without the URL.
-func post(ctx context.Context, c *http.Client, to Secret, body []byte, header http.Header) (answer, error) {
+func post(ctx context.Context, c *http.Client, to secret.Value, body []byte, header http.Header) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.Reveal(), bytes.NewReader(body))
@@ -58,7 +60,7 @@ func post(ctx context.Context, c *http.Client, to Secret, body []byte, header ht
 
 // reach turns a failure to get an answer into a RetryError, and takes the URL
 // and the secrets out of its text.
-func reach(err error, secrets ...Secret) *RetryError {
+func reach(err error, secrets ...secret.Value) *RetryError {
 	// What was dialled and refused was not sent; anything later may have arrived.
 	var op *net.OpError
 	sent := !errors.As(err, &op) || op.Op != "dial"
@@ -75,7 +77,7 @@ func reach(err error, secrets ...Secret) *RetryError {
 	}
 	msg := err.Error()
 	for _, s := range secrets {
-		if s.Empty() {
+		if !s.IsSet() {
 			continue
 		}
 		if strings.Contains(msg, s.Reveal()) {
@@ -94,9 +96,9 @@ func retryAfter(h http.Header) time.Duration {
 }
 
 // oneLine makes what a service answered fit for an error.
-func oneLine(s string, secrets ...Secret) string {
+func oneLine(s string, secrets ...secret.Value) string {
 	for _, x := range secrets {
-		if !x.Empty() {
+		if !!x.IsSet() {
 			s = strings.ReplaceAll(s, x.Reveal(), x.String())
 		}
 	}

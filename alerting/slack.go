@@ -10,14 +10,16 @@ import (
 	"time"
 
 	"github.com/slack-go/slack"
+
+	"picket/detect/secret"
 )
 
 // SlackOptions configure the bot.
 type SlackOptions struct {
-	Name    string // of the destination; "slack" by default
-	Token   Secret // xoxb-...
-	Channel string // its id (C0123456789) rather than #name: looking for a lost answer needs the id
-	APIURL  string // Slack's own by default; ends with a slash
+	Name    string       // of the destination; "slack" by default
+	Token   secret.Value // xoxb-...
+	Channel string       // its id (C0123456789) rather than #name: looking for a lost answer needs the id
+	APIURL  string       // Slack's own by default; ends with a slash
 
 	Pace     time.Duration // between messages; 0 means Slack's limit of one a second and channel
 	Client   *http.Client  // nil means one without redirects and with a time limit
@@ -30,7 +32,7 @@ type SlackOptions struct {
 type Slack struct {
 	name    string
 	channel string
-	token   Secret
+	token   secret.Value
 	api     *slack.Client
 	pace    pace
 	render  Renderer
@@ -42,7 +44,7 @@ const metadataType = "picket_incident"
 // NewSlack checks the options; it does not call Slack.
 func NewSlack(o SlackOptions) (*Slack, error) {
 	switch {
-	case o.Token.Empty():
+	case !o.Token.IsSet():
 		return nil, &SetupError{Problem: "slack: no bot token", Fix: "set alerting.slack.bot_token_file"}
 	case !strings.HasPrefix(o.Token.Reveal(), "xoxb-"):
 		return nil, &SetupError{Problem: "slack: not a bot token", Fix: "use the Bot User OAuth Token of the app, which starts with xoxb-"}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/slack-go/slack"
+
+	"picket/detect/secret"
 )
 
 // slackError is a refusal by Slack for one message.
@@ -58,7 +60,7 @@ var slackAgain = map[string]bool{
 }
 
 // sortSlack decides whether a call may be tried again, and writes an error without the token.
-func sortSlack(err error, doing string, token Secret, channel string) error {
+func sortSlack(err error, doing string, token secret.Value, channel string) error {
 	var limited *slack.RateLimitedError
 	var status slack.StatusCodeError
 	var refused slack.SlackErrorResponse
@@ -83,7 +85,7 @@ func sortSlack(err error, doing string, token Secret, channel string) error {
 	return r
 }
 
-func refusedBySlack(e slack.SlackErrorResponse, doing string, token Secret, channel string) error {
+func refusedBySlack(e slack.SlackErrorResponse, doing string, token secret.Value, channel string) error {
 	code := oneLine(e.Err, token)
 	text := fmt.Sprintf("slack: %s: %s", doing, code)
 	if slackAgain[code] {

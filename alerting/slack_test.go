@@ -10,6 +10,7 @@ import (
 
 	"picket/alerting"
 	"picket/alerting/channeltest"
+	"picket/detect/secret"
 )
 
 func sample() alerting.Incident {
@@ -52,7 +53,7 @@ func TestSlackErrorsSayWhatToDo(t *testing.T) {
 
 func TestSlackWrongToken(t *testing.T) {
 	fake := channeltest.NewSlack(t)
-	d, err := alerting.NewSlack(alerting.SlackOptions{Token: alerting.NewSecret("xoxb-wrong-token"), Channel: fake.Channel, APIURL: fake.APIURL()})
+	d, err := alerting.NewSlack(alerting.SlackOptions{Token: secret.New("xoxb-wrong-token"), Channel: fake.Channel, APIURL: fake.APIURL()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +68,7 @@ func TestSlackOverASocket(t *testing.T) {
 	fake := channeltest.NewSlack(t)
 	fake.SetRate(0)
 	d, err := alerting.NewSlack(alerting.SlackOptions{
-		Token: alerting.NewSecret(fake.Token), Channel: "#picket", APIURL: fake.APIURL(), Pace: time.Nanosecond,
+		Token: secret.New(fake.Token), Channel: "#picket", APIURL: fake.APIURL(), Pace: time.Nanosecond,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +87,7 @@ func TestSlackOverASocket(t *testing.T) {
 }
 
 func TestSlackNothingListens(t *testing.T) {
-	d, err := alerting.NewSlack(alerting.SlackOptions{Token: alerting.NewSecret("xoxb-1"), Channel: "C0", APIURL: "http://127.0.0.1:1/api/"})
+	d, err := alerting.NewSlack(alerting.SlackOptions{Token: secret.New("xoxb-1"), Channel: "C0", APIURL: "http://127.0.0.1:1/api/"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,8 +121,8 @@ func TestSlackDeletedMessageIsPostedAnew(t *testing.T) {
 func TestSlackOptionsAreChecked(t *testing.T) {
 	for want, o := range map[string]alerting.SlackOptions{
 		"bot_token_file": {Channel: "C1"},
-		"xoxb-":          {Channel: "C1", Token: alerting.NewSecret("xoxp-user-token")},
-		"channel's id":   {Token: alerting.NewSecret("xoxb-1")},
+		"xoxb-":          {Channel: "C1", Token: secret.New("xoxp-user-token")},
+		"channel's id":   {Token: secret.New("xoxb-1")},
 	} {
 		_, err := alerting.NewSlack(o)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "user-token") {
@@ -133,7 +134,7 @@ func TestSlackOptionsAreChecked(t *testing.T) {
 func TestSlackHookTellsAgainOnlyWhenWorse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := channeltest.NewSlack(t)
-		d, err := alerting.NewSlackHook(alerting.SlackHookOptions{URL: alerting.NewSecret("https://hooks.slack.test" + fake.HookPath()), Client: fake.Client()})
+		d, err := alerting.NewSlackHook(alerting.SlackHookOptions{URL: secret.New("https://hooks.slack.test" + fake.HookPath()), Client: fake.Client()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,7 +162,7 @@ func TestSlackHookTellsAgainOnlyWhenWorse(t *testing.T) {
 func TestSlackHookErrors(t *testing.T) {
 	for body, status := range map[string]int{"no_service": http.StatusNotFound, "channel_is_archived": http.StatusGone, "action_prohibited": http.StatusForbidden} {
 		fake := channeltest.NewSlack(t)
-		d, err := alerting.NewSlackHook(alerting.SlackHookOptions{URL: alerting.NewSecret(fake.URL() + fake.HookPath())})
+		d, err := alerting.NewSlackHook(alerting.SlackHookOptions{URL: secret.New(fake.URL() + fake.HookPath())})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"github.com/slack-go/slack"
+
+	"picket/detect/secret"
 )
 
 // SlackHookOptions configure an incoming webhook.
 type SlackHookOptions struct {
-	Name     string // "slack" by default
-	URL      Secret // https://hooks.slack.com/services/...; whoever has it can post
+	Name     string       // "slack" by default
+	URL      secret.Value // https://hooks.slack.com/services/...; whoever has it can post
 	Pace     time.Duration
 	Client   *http.Client
 	Renderer Renderer
@@ -26,7 +28,7 @@ type SlackHookOptions struct {
 // answer may lead to a repeated message: a webhook cannot look.
 type SlackHook struct {
 	name   string
-	url    Secret
+	url    secret.Value
 	client *http.Client
 	pace   pace
 	render Renderer
@@ -47,7 +49,7 @@ func NewSlackHook(o SlackHookOptions) (*SlackHook, error) {
 	return h, nil
 }
 
-func isURL(s Secret) bool {
+func isURL(s secret.Value) bool {
 	return strings.HasPrefix(s.Reveal(), "https://") || strings.HasPrefix(s.Reveal(), "http://")
 }
 

@@ -10,13 +10,15 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"picket/detect/secret"
 )
 
 // WebhookOptions configure a generic webhook.
 type WebhookOptions struct {
-	Name   string // "webhook" by default
-	URL    Secret // may hold credentials
-	Key    Secret // signs the body; without one it is not signed
+	Name   string       // "webhook" by default
+	URL    secret.Value // may hold credentials
+	Key    secret.Value // signs the body; without one it is not signed
 	Client *http.Client
 }
 
@@ -28,8 +30,8 @@ type WebhookOptions struct {
 // programs.
 type Webhook struct {
 	name   string
-	url    Secret
-	key    Secret
+	url    secret.Value
+	key    secret.Value
 	client *http.Client
 }
 
@@ -62,7 +64,7 @@ func (w *Webhook) Send(ctx context.Context, i Incident) (Receipt, error) {
 	}
 	id := fmt.Sprintf("%s-%d-%t", brief(i.Alert.ID, 64), i.Alert.Count, i.Alert.Settled)
 	h := http.Header{"Idempotency-Key": {id}}
-	if !w.key.Empty() {
+	if !!w.key.IsSet() {
 		t := strconv.FormatInt(time.Now().Unix(), 10)
 		h.Set("Picket-Signature", "t="+t+",v1="+Sign(w.key, t, body))
 	}
@@ -81,7 +83,7 @@ func (w *Webhook) Send(ctx context.Context, i Incident) (Receipt, error) {
 }
 
 // Sign is the signature over a webhook's timestamp and body.
-func Sign(key Secret, t string, body []byte) string {
+func Sign(key secret.Value, t string, body []byte) string {
 	mac := hmac.New(sha256.New, []byte(key.Reveal()))
 	mac.Write([]byte(t + "."))
 	mac.Write(body)

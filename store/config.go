@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/url"
 	"os"
@@ -14,17 +13,9 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"picket/detect/secret"
 )
-
-// Secret is a string that does not print.
-type Secret string
-
-const redacted = "<redacted>"
-
-func (s Secret) String() string               { return redacted }
-func (s Secret) GoString() string             { return redacted }
-func (s Secret) LogValue() slog.Value         { return slog.StringValue(redacted) }
-func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // Compression of what travels to ClickHouse.
 type Compression string
@@ -48,7 +39,7 @@ type TLS struct {
 type Config struct {
 	URL         string // http://host:8123, https://host:8443, clickhouse://host:9000
 	User        string // "default"
-	Password    Secret
+	Password    secret.Value
 	Database    string // "picket"
 	TLS         TLS
 	Compression Compression // none on loopback, lz4 elsewhere
@@ -198,7 +189,7 @@ func (t *target) options() (*clickhouse.Options, error) {
 	o := &clickhouse.Options{
 		Protocol:     clickhouse.HTTP,
 		Addr:         []string{t.addr},
-		Auth:         clickhouse.Auth{Username: t.User, Password: string(t.Password)},
+		Auth:         clickhouse.Auth{Username: t.User, Password: t.Password.Reveal()},
 		TLS:          tc,
 		DialTimeout:  t.DialTimeout,
 		ReadTimeout:  t.ReadTimeout,

@@ -109,7 +109,7 @@ func (t *target) explainException(ex *clickhouse.Exception) error {
 	switch ex.Code {
 	case codeUnknownUser, codeWrongPassword, codeRequiredPassword, codeAuthFailed:
 		hint := "check user and password"
-		if t.Password == "" {
+		if !t.Password.IsSet() {
 			hint = "no password is set"
 		}
 		return configErrorf(ex, "%s refused user %q: wrong password or no such user (code %d): %s", at, t.User, ex.Code, hint)

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"strings"
@@ -14,24 +13,9 @@ import (
 	"github.com/segmentio/kafka-go/sasl"
 	"github.com/segmentio/kafka-go/sasl/plain"
 	"github.com/segmentio/kafka-go/sasl/scram"
+
+	"picket/detect/secret"
 )
-
-// Secret is a string that no formatter, encoder or logger prints.
-type Secret string
-
-const redacted = "<redacted>"
-
-// String returns a placeholder, never the secret.
-func (Secret) String() string { return redacted }
-
-// GoString covers %#v.
-func (Secret) GoString() string { return redacted }
-
-// MarshalText covers JSON and YAML.
-func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
-
-// LogValue covers slog.
-func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // Config says how to reach a cluster.
 type Config struct {
@@ -56,7 +40,7 @@ type TLSConfig struct {
 type SASLConfig struct {
 	Mechanism string // PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512
 	Username  string
-	Password  Secret
+	Password  secret.Value
 }
 
 func (c Config) clientID() string {
@@ -137,18 +121,18 @@ func (c Config) sasl() (sasl.Mechanism, error) {
 	if s == nil || s.Mechanism == "" {
 		return nil, nil
 	}
-	if s.Username == "" || s.Password == "" {
+	if s.Username == "" || !s.Password.IsSet() {
 		return nil, fmt.Errorf("kafka sasl %s: username and password are both needed", s.Mechanism)
 	}
 	var m sasl.Mechanism
 	var err error
 	switch strings.ToUpper(s.Mechanism) {
 	case "PLAIN":
-		m = plain.Mechanism{Username: s.Username, Password: string(s.Password)}
+		m = plain.Mechanism{Username: s.Username, Password: s.Password.Reveal()}
 	case "SCRAM-SHA-256":
-		m, err = scram.Mechanism(scram.SHA256, s.Username, string(s.Password))
+		m, err = scram.Mechanism(scram.SHA256, s.Username, s.Password.Reveal())
 	case "SCRAM-SHA-512":
-		m, err = scram.Mechanism(scram.SHA512, s.Username, string(s.Password))
+		m, err = scram.Mechanism(scram.SHA512, s.Username, s.Password.Reveal())
 	default:
 		return nil, fmt.Errorf("kafka sasl mechanism %q: want PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512", s.Mechanism)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"picket/detect/secret"
 	"picket/ingest/kafka"
 	"picket/ingest/kafka/kafkatest"
 )
@@ -42,7 +43,7 @@ func TestSecureListeners(t *testing.T) {
 		return c
 	}
 	as := func(mechanism, user, password string) *kafka.SASLConfig {
-		return &kafka.SASLConfig{Mechanism: mechanism, Username: user, Password: kafka.Secret(password)}
+		return &kafka.SASLConfig{Mechanism: mechanism, Username: user, Password: secret.New(password)}
 	}
 	const good, bad = "picket-dev", "hunter2-not-it"
 	for _, c := range []struct {
@@ -108,7 +109,7 @@ func TestSecureListeners(t *testing.T) {
 func TestUserWithoutRights(t *testing.T) {
 	node := kafkatest.RealNode(t)
 	topic := newTopic(t, []string{node.Plain}, 1)
-	cfg := kafka.Config{Brokers: []string{node.SASL}, SASL: &kafka.SASLConfig{Mechanism: "PLAIN", Username: "limited", Password: "picket-dev"}}
+	cfg := kafka.Config{Brokers: []string{node.SASL}, SASL: &kafka.SASLConfig{Mechanism: "PLAIN", Username: "limited", Password: secret.New("picket-dev")}}
 	p, err := kafka.NewProducer(cfg, kafka.ProducerOptions{Timeout: 10 * time.Second})
 	if err != nil {
 		t.Fatal(err)
@@ -206,14 +207,14 @@ func TestConfigIsCheckedWithoutNetwork(t *testing.T) {
 	err := kafka.Config{
 		Brokers: []string{"localhost"},
 		TLS:     &kafka.TLSConfig{Enabled: true, MinVersion: "1.1"},
-		SASL:    &kafka.SASLConfig{Mechanism: "GSSAPI", Username: "u", Password: "geheim"},
+		SASL:    &kafka.SASLConfig{Mechanism: "GSSAPI", Username: "u", Password: secret.New("geheim")},
 	}.Validate()
 	for _, has := range []string{`"localhost": want host:port`, `"1.1"`, `"GSSAPI": want PLAIN`} {
 		if err == nil || !strings.Contains(err.Error(), has) {
 			t.Errorf("error %v does not say %s", err, has)
 		}
 	}
-	s := kafka.SASLConfig{Password: "geheim"}
+	s := kafka.SASLConfig{Password: secret.New("geheim")}
 	if out := fmt.Sprintf("%v %+v %#v %s", s, s, s, s.Password); strings.Contains(out, "geheim") {
 		t.Errorf("the password is printed: %s", out)
 	}

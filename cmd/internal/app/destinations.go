@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"picket/alerting"
+	"picket/detect/secret"
 )
 
 // destinations are who is told, by the configuration. With none, or when asked to,
@@ -14,7 +15,7 @@ func (a *App) destinations() ([]alerting.Destination, error) {
 	configured := 0
 	if c.Slack.BotToken.IsSet() {
 		d, err := alerting.NewSlack(alerting.SlackOptions{
-			Token: alerting.NewSecret(c.Slack.BotToken.Reveal()), Channel: c.Slack.Channel, APIURL: c.Slack.APIURL,
+			Token: secret.New(c.Slack.BotToken.Reveal()), Channel: c.Slack.Channel, APIURL: c.Slack.APIURL,
 		})
 		if err != nil {
 			return nil, &SetupError{fmt.Errorf("alerting.slack: %w", err)}
@@ -23,7 +24,7 @@ func (a *App) destinations() ([]alerting.Destination, error) {
 		configured++
 	}
 	if c.Slack.WebhookURL.IsSet() {
-		d, err := alerting.NewSlackHook(alerting.SlackHookOptions{URL: alerting.NewSecret(c.Slack.WebhookURL.Reveal())})
+		d, err := alerting.NewSlackHook(alerting.SlackHookOptions{URL: secret.New(c.Slack.WebhookURL.Reveal())})
 		if err != nil {
 			return nil, &SetupError{fmt.Errorf("alerting.slack.webhook_url: %w", err)}
 		}
@@ -32,7 +33,7 @@ func (a *App) destinations() ([]alerting.Destination, error) {
 	}
 	if c.PagerDuty.RoutingKey.IsSet() {
 		d, err := alerting.NewPagerDuty(alerting.PagerDutyOptions{
-			RoutingKey: alerting.NewSecret(c.PagerDuty.RoutingKey.Reveal()), Region: c.PagerDuty.Region, URL: c.PagerDuty.URL,
+			RoutingKey: secret.New(c.PagerDuty.RoutingKey.Reveal()), Region: c.PagerDuty.Region, URL: c.PagerDuty.URL,
 		})
 		if err != nil {
 			return nil, &SetupError{fmt.Errorf("alerting.pagerduty: %w", err)}

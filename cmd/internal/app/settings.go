@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"picket/cmd/internal/config"
+	"picket/detect/secret"
 	"picket/ingest/kafka"
 	"picket/store"
 )
@@ -20,7 +21,7 @@ func KafkaConfig(c *config.Config) kafka.Config {
 	}
 	if s := c.Kafka.SASL; s.Mechanism != "none" && s.Mechanism != "" {
 		k.SASL = &kafka.SASLConfig{
-			Mechanism: strings.ToUpper(s.Mechanism), Username: s.Username, Password: kafka.Secret(s.Password.Reveal()),
+			Mechanism: strings.ToUpper(s.Mechanism), Username: s.Username, Password: secret.New(s.Password.Reveal()),
 		}
 	}
 	return k
@@ -29,7 +30,7 @@ func KafkaConfig(c *config.Config) kafka.Config {
 // StoreConfig is how to reach the configured ClickHouse.
 func StoreConfig(c *config.Config) store.Config {
 	s := store.Config{
-		URL: c.ClickHouse.URL, User: c.ClickHouse.User, Password: store.Secret(c.ClickHouse.Password.Reveal()),
+		URL: c.ClickHouse.URL, User: c.ClickHouse.User, Password: secret.New(c.ClickHouse.Password.Reveal()),
 		Database: c.ClickHouse.Database, Compression: store.Compression(c.ClickHouse.Compression),
 		ReadTimeout: c.ClickHouse.InsertTimeout,
 	}

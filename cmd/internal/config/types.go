@@ -3,8 +3,6 @@ package config
 import (
 	"crypto/tls"
 	"fmt"
-	"io"
-	"log/slog"
 	"math"
 	"regexp"
 	"strconv"
@@ -13,52 +11,16 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"picket/detect/diag"
+	"picket/detect/secret"
 )
 
-const redacted = "<redacted>"
+const redacted = "<redacted>" // what stands for a secret that a file shows
 
-// Secret holds a value that must not be printed. Every formatter and encoder
-// shows <redacted>; the pointer keeps it from a formatter that meets it in an
-// unexported field, where methods are not called.
-type Secret struct{ value *string }
+// Secret is a secret.Value that a configuration can hold.
+type Secret struct{ secret.Value }
 
 // NewSecret hides value; "" is no secret.
-func NewSecret(value string) Secret {
-	if value == "" {
-		return Secret{}
-	}
-	return Secret{&value}
-}
-
-// IsSet reports whether there is a value.
-func (s Secret) IsSet() bool { return s.value != nil }
-
-// Reveal returns the value, for the one place that sends it.
-func (s Secret) Reveal() string {
-	if s.value == nil {
-		return ""
-	}
-	return *s.value
-}
-
-func (s Secret) String() string {
-	if s.value == nil {
-		return ""
-	}
-	return redacted
-}
-
-// Format keeps every verb, also %#v and %x, from the value.
-func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
-
-// LogValue is what slog writes.
-func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
-
-// MarshalText is what JSON and others write.
-func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// MarshalYAML is what YAML writes.
-func (s Secret) MarshalYAML() (any, error) { return s.String(), nil }
+func NewSecret(value string) Secret { return Secret{secret.New(value)} }
 
 // DecodeNode takes any plain value as it is written, so that a password of
 // digits needs no quotes, and never shows what it found.
