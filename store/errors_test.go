@@ -215,7 +215,7 @@ func TestTLS(t *testing.T) {
 		config.Certificates = []tls.Certificate{cert}
 		config.MinVersion = tls.VersionTLS13
 		c := fromDSN(t, embeddedtest.StartSecured(t, "picket", password, config))
-		c.User, c.Password, c.TLS.CAFile = "picket", password, ca.file
+		c.User, c.Password, c.TLS.CAFile = "picket", secret.New(password), ca.file
 		return c
 	}
 	good := serve(nil, &tls.Config{})
