@@ -331,7 +331,7 @@ func TestWindowsAgreeWithTheObviousEvaluator(t *testing.T) {
 	})
 	t.Logf("alerts by rule: %v", fired)
 	for _, r := range rs.Rules() {
-		if fired[r.Info.ID] < 10 {
+		if fired[r.Info.ID] < 10 && !testing.Short() {
 			t.Errorf("%s fired %d times: the generator does not try it", r.Info.ID, fired[r.Info.ID])
 		}
 	}

@@ -201,7 +201,7 @@ func TestSchemaAgreesOnGenerated(t *testing.T) {
 			refused++
 		}
 	})
-	if !t.Failed() && (accepted < 10 || refused < 10) {
+	if !t.Failed() && !testing.Short() && (accepted < 10 || refused < 10) {
 		t.Errorf("%d accepted, %d refused: the generator is lopsided", accepted, refused)
 	}
 }

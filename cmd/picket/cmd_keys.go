@@ -21,11 +21,13 @@ func newKeysCmd(e *env) *cobra.Command {
 		Use:     "keys",
 		Short:   "Make, list, rotate and destroy the keys of pseudonyms",
 		GroupID: groupSetup,
+		Example: "  picket keys new\n  picket keys list",
 		Long: `Keys turn personal values into pseudonyms. They are all that links a pseudonym to a person: who has the
 file can look people up with 'picket hash', and without it nobody can. Keep a copy where only you can read it.
 
 The file holds one grouping key, which never changes, and pseudonym keys, which rotate. Destroying a
 pseudonym key erases the link to everything stored under it.`,
+		Example: "  picket keys new\n  picket keys list",
 	}
 	cmd.AddCommand(newKeysNewCmd(e), newKeysListCmd(e), newKeysRotateCmd(e), newKeysDestroyCmd(e))
 	return cmd
@@ -116,11 +118,12 @@ func newKeysListCmd(e *env) *cobra.Command {
 func newKeysRotateCmd(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use:     "rotate [file]",
-		Short:   "Add a pseudonym key for events from now on",
+		Short:   "Add a pseudonym key for events from the next midnight on",
 		Args:    cobra.MaximumNArgs(1),
 		Example: "  picket keys rotate",
-		Long: `Rotate adds a key: events from now on get their pseudonyms under it, older ones keep theirs, and a search
-with 'picket hash' looks under all of them. Alerts and windows are not touched. Restart 'picket run' to use it.`,
+		Long: `Rotate adds a key: events from the next midnight (UTC) on get their pseudonyms under it, older ones keep
+theirs, and a search with 'picket hash' looks under all of them. Alerts and windows are not touched. Restart every
+'picket run' before midnight, so that all use it.`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			k, path, err := e.loadKeys(args)
 			if err != nil {
@@ -133,7 +136,7 @@ with 'picket hash' looks under all of them. Alerts and windows are not touched. 
 			if err := k.Replace(path); err != nil {
 				return err
 			}
-			fmt.Fprintf(e.stdout, "%s: key %s is in force from now on; restart picket to use it\n", path, id)
+			fmt.Fprintf(e.stdout, "%s: key %s is in force from the next midnight (UTC); restart picket before that\n", path, id)
 			return nil
 		},
 	}

@@ -16,8 +16,10 @@ func newTopicsCmd(e *env) *cobra.Command {
 		Use:     "topics",
 		Short:   "Make and verify the Kafka topics",
 		GroupID: groupSetup,
+		Example: "  picket topics create\n  picket topics verify",
 		Long: `Picket's promises rest on how its topics are set up: the broker's append time as the clock, short
 retention where raw values are, and numbers of partitions that never change, since groups are dealt by them.`,
+		Example: "  picket topics create && picket topics verify",
 	}
 	cmd.AddCommand(newTopicsCreateCmd(e), newTopicsVerifyCmd(e))
 	return cmd

@@ -110,7 +110,7 @@ type ClickHouseEmbedded struct {
 }
 
 type Privacy struct {
-	KeysFile   string   `yaml:"keys_file" format:"path" unset:"keys.yaml in data_dir" doc:"Keys of the pseudonyms, made by 'picket keys new'. Without keys Picket refuses to start."`
+	KeysFile   string   `yaml:"keys_file" format:"path" unset:"keys.json in data_dir" doc:"Keys of the pseudonyms, made by 'picket keys new'. Without keys Picket refuses to start."`
 	KeepLabels []string `yaml:"keep_labels" doc:"Labels whose values are no personal data and are stored as they are."`
 }
 

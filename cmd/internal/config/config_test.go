@@ -79,7 +79,7 @@ kafka_note_is_not_here: ~
 	want.Roles = []string{"store", "detect"}
 	want.Instance = "12345"
 	want.DataDir = filepath.Join(dir, "data")
-	want.Privacy.KeysFile = filepath.Join(dir, "data", "keys.yaml")
+	want.Privacy.KeysFile = filepath.Join(dir, "data", "keys.json")
 	want.Kafka.Brokers = []string{"kafka-1:9093", "kafka-2:9093"}
 	want.Kafka.Partitions = Partitions{Events: 3, Signals: 12}
 	want.Kafka.TLS = TLS{Enabled: true, MinVersion: TLS12}
@@ -100,7 +100,7 @@ func TestNoFileMeansDefaults(t *testing.T) {
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	if c.DataDir != "/home/ann/.local/share/picket" || c.Privacy.KeysFile != "/home/ann/.local/share/picket/keys.yaml" {
+	if c.DataDir != "/home/ann/.local/share/picket" || c.Privacy.KeysFile != "/home/ann/.local/share/picket/keys.json" {
 		t.Error(c.DataDir, c.Privacy.KeysFile)
 	}
 	if !strings.HasSuffix(c.Instance, fmt.Sprint(":", os.Getpid())) {

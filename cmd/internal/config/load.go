@@ -212,6 +212,6 @@ func (c *Config) complete(env func(string) (string, bool)) {
 		}
 	}
 	if c.Privacy.KeysFile == "" {
-		c.Privacy.KeysFile = filepath.Join(c.DataDir, "keys.yaml")
+		c.Privacy.KeysFile = filepath.Join(c.DataDir, "keys.json")
 	}
 }
