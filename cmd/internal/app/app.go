@@ -62,6 +62,10 @@ func Start(ctx context.Context, cfg *config.Config, opt Options) (_ *App, err er
 	for _, c := range ingest.Classes() {
 		a.metrics.Dead.WithLabelValues(string(c))
 	}
+	for _, r := range opt.Rules.Rules() {
+		a.metrics.Matches.WithLabelValues(r.Info.ID)
+		a.metrics.Alerts.WithLabelValues(r.Info.ID, r.Severity)
+	}
 	defer func() {
 		if err != nil {
 			a.Stop()
@@ -254,7 +258,7 @@ func instanceID(name string) string {
 }
 
 func (a *App) producer() (*kafka.Producer, error) {
-	p, err := kafka.NewProducer(a.kafka, kafka.ProducerOptions{Logger: quiet(a.log)})
+	p, err := kafka.NewProducer(a.kafka, kafka.ProducerOptions{Logger: quiet(a.log), Timeout: produceTime})
 	if err != nil {
 		return nil, err
 	}
@@ -281,3 +285,6 @@ func (a *App) openStore(ctx context.Context) (*store.DB, error) {
 }
 
 const openTime = 30 * time.Second
+
+// produceTime is how long a producer tries by itself before the role says that it is parked.
+const produceTime = 10 * time.Second

@@ -169,6 +169,9 @@ func (a *App) teller(d alerting.Destination) (runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, outcome := range []string{alerting.EventSent, alerting.EventFailed, alerting.EventRetried, alerting.EventSkipped} {
+		a.metrics.Told.WithLabelValues(d.Name(), outcome)
+	}
 	t := &role.Teller{
 		Loop: a.loop("notify "+d.Name()), Producer: p, Destination: d, Deliveries: a.cfg.Kafka.Topics.Deliveries,
 		Options: alerting.NotifierOptions{

@@ -12,6 +12,7 @@ import (
 // TestOutages kills everything in turn while events come in, on each kind of broker.
 func TestOutages(t *testing.T) {
 	short(t)
+	t.Parallel()
 	t.Run("embedded", func(t *testing.T) { t.Parallel(); outages(t, false) })
 	t.Run("kafka", func(t *testing.T) { t.Parallel(); needsJava(t); outages(t, true) })
 }
@@ -35,9 +36,10 @@ func outages(t *testing.T, real bool) {
 	a = w.killed(a, tr)
 	w.zombie(a, tr)
 
+	w.judged(60 * time.Second) // events go on coming in: they move time
 	tr.stop()
 	w.exact(tr)
-	w.judged(60 * time.Second)
+	w.metrics(a)
 	eventually(t, 30*time.Second, "no lag is left", func() bool { return a.metric("picket_lag_records") == 0 })
 	a.interrupt()
 }
@@ -118,6 +120,9 @@ func (w *world) zombie(a *run, tr *traffic) {
 	tr.burst("203.0.113.41")
 	eventually(w.t, 60*time.Second, "Slack hears of the incident", func() bool { return len(w.slack.Roots()) == 9 })
 	b.signal(syscall.SIGSTOP)
+	eventually(w.t, 60*time.Second, "the other has all partitions", func() bool {
+		return partitions(a, "store") == 3 && partitions(a, "detect") == 3 && partitions(a, "correlate") == 2
+	})
 	tr.burst("203.0.113.42")
 	eventually(w.t, 60*time.Second, "Slack hears of the incident from the one that is left", func() bool { return len(w.slack.Roots()) == 10 })
 	w.stored(60 * time.Second)
@@ -126,6 +131,29 @@ func (w *world) zombie(a *run, tr *traffic) {
 	eventually(w.t, 60*time.Second, "both share the events again", func() bool { return shares(a, b) })
 	eventually(w.t, 60*time.Second, "Slack hears of the incident", func() bool { return len(w.slack.Roots()) == 11 })
 	b.interrupt()
+}
+
+// metrics checks what an instance shows that has done some work and has no more to do.
+func (w *world) metrics(r *run) {
+	w.t.Helper()
+	for _, m := range []string{
+		`picket_records_total{role="store"}`, `picket_records_total{role="detect"}`, `picket_records_total{role="correlate"}`,
+		`picket_records_total{role="notify slack"}`, `picket_records_total{role="notify clickhouse alerts"}`,
+		`picket_records_total{role="notify clickhouse deliveries"}`, `picket_batches_total{result="done",role="detect"}`,
+		`picket_batch_seconds_count{role="store"}`, "picket_events_stored_total", `picket_dead_letters_total`,
+		`picket_rule_matches_total{rule="EE-01"}`, `picket_alerts_total{rule="EE-01",severity="high"}`, "picket_alert_latency_seconds_count",
+		`picket_deliveries_total{destination="slack",outcome="sent"}`, `picket_delivery_seconds_count{destination="slack"}`,
+		"picket_watermark_seconds", "picket_rules",
+	} {
+		if r.metric(m) <= 0 {
+			w.t.Errorf("%s is %v", m, r.metric(m))
+		}
+	}
+	for _, m := range []string{`picket_lost_offsets_total`, `picket_parked`, `picket_left_out_total{reason="overflow"}`} {
+		if r.metric(m) != 0 {
+			w.t.Errorf("%s is %v, want 0", m, r.metric(m))
+		}
+	}
 }
 
 // shares reports whether the three partitions of events are dealt to both, for each role.

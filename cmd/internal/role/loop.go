@@ -54,7 +54,7 @@ func (b Backoff) delay(attempt int) time.Duration {
 		first = 200 * time.Millisecond
 	}
 	if most == 0 {
-		most = 15 * time.Second
+		most = 5 * time.Second
 	}
 	d := most
 	if attempt < 30 {
