@@ -27,7 +27,6 @@ file can look people up with 'picket hash', and without it nobody can. Keep a co
 
 The file holds one grouping key, which never changes, and pseudonym keys, which rotate. Destroying a
 pseudonym key erases the link to everything stored under it.`,
-		Example: "  picket keys new\n  picket keys list",
 	}
 	cmd.AddCommand(newKeysNewCmd(e), newKeysListCmd(e), newKeysRotateCmd(e), newKeysDestroyCmd(e))
 	return cmd

@@ -19,7 +19,6 @@ func newTopicsCmd(e *env) *cobra.Command {
 		Example: "  picket topics create\n  picket topics verify",
 		Long: `Picket's promises rest on how its topics are set up: the broker's append time as the clock, short
 retention where raw values are, and numbers of partitions that never change, since groups are dealt by them.`,
-		Example: "  picket topics create && picket topics verify",
 	}
 	cmd.AddCommand(newTopicsCreateCmd(e), newTopicsVerifyCmd(e))
 	return cmd
