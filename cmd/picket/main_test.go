@@ -17,7 +17,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"picket": main})
+	testscript.Main(m, map[string]func(){"picket": main, "clickhouse": clickhouse})
 }
 
 func TestScripts(t *testing.T) {
