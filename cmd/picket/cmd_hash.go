@@ -20,7 +20,10 @@ func newHashCmd(e *env) *cobra.Command {
 		GroupID: groupLook,
 		Args:    cobra.RangeArgs(1, 2),
 		Long: `Hash prints the pseudonyms that a value has under every key that is left, oldest first. Search the store
-for any of them. Without a value it reads one from standard input, which keeps it out of the shell's history.`,
+for any of them: net.ip is the column net_ip, and so on; mcp.resource, http.path and perm.resource have theirs
+in mcp_resource_hash, http_path_hash and perm_resource_hash, and a label is in labels['its key'].
+
+Without a value it reads one from standard input, which keeps it out of the shell's history.`,
 		Example: `  picket hash net.ip 203.0.113.9
   picket hash actor.subject <<< alice@example.com
   picket hash label:team payments`,
