@@ -173,7 +173,7 @@ func (a *App) teller(d alerting.Destination) (runner, error) {
 		a.metrics.Told.WithLabelValues(d.Name(), outcome)
 	}
 	t := &role.Teller{
-		Loop: a.loop("notify "+d.Name()), Producer: p, Destination: d, Deliveries: a.cfg.Kafka.Topics.Deliveries,
+		Loop: a.loop("notify " + d.Name()), Producer: p, Destination: d, Deliveries: a.cfg.Kafka.Topics.Deliveries,
 		Options: alerting.NotifierOptions{
 			MinSeverity: a.cfg.Alerting.MinSeverity, HoldSetup: true, Log: a.log,
 			Observe: func(event, dest string, took time.Duration) {
@@ -201,7 +201,7 @@ func (a *App) archive(ctx context.Context, stage int, what, topic string, write 
 	if err != nil {
 		return nil, err
 	}
-	l := a.loop("notify clickhouse "+what)
+	l := a.loop("notify clickhouse " + what)
 	l.Lag = c.Lag
 	return a.withStore(ctx, l, func(ctx context.Context, db *store.DB) error {
 		l.Probe = db.Ping

@@ -29,7 +29,9 @@ func (k *bench) correlator(c *consumer) *role.Correlator {
 	return r
 }
 
-func (k *bench) signalsOf(group string, rows int) *consumer { return k.b.consumer("signals", group, rows, 0, 1) }
+func (k *bench) signalsOf(group string, rows int) *consumer {
+	return k.b.consumer("signals", group, rows, 0, 1)
+}
 
 // alerts are the names (id, count, settled) on the topic, and how often each is there.
 func (k *bench) alerts() map[string]int {

@@ -33,7 +33,7 @@ type Detector struct {
 	matches []detect.Match
 	matched []uint64            // by rule, in the batch in hand
 	left    detect.CollectStats // before the batch in hand
-	marked  time.Time // when idle partitions were last marked
+	marked  time.Time           // when idle partitions were last marked
 }
 
 // Keys are what detection needs of the keyring.

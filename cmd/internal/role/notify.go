@@ -27,7 +27,7 @@ type Teller struct {
 	Scan func(ctx context.Context, topic string, fn func(kafka.Record) error) error
 
 	notifier *alerting.Notifier
-	next     int64 // offset of the next alert to tell
+	next     int64               // offset of the next alert to tell
 	unsaid   []alerting.Delivery // told, and not written down yet
 }
 

@@ -100,7 +100,9 @@ func TestNotifyDownDelaysNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newBench(t)
 		down, up := &pager{name: "down"}, &pager{name: "up"}
-		down.set(func(context.Context, alerting.Incident) error { return &alerting.RetryError{Err: errors.New("HTTP 503")} })
+		down.set(func(context.Context, alerting.Incident) error {
+			return &alerting.RetryError{Err: errors.New("HTTP 503")}
+		})
 		stop1 := k.start(k.teller(down, k.alertsFor(down)).Run)
 		stop2 := k.start(k.teller(up, k.alertsFor(up)).Run)
 		ids := []string{"a", "b", "c", "d", "e"}
