@@ -171,6 +171,7 @@ func lookUp(t *testing.T, ctx context.Context, cfg *config.Config) {
 		{"actor.subject", demo.CanaryUser, "actor_subject", "1"},
 		{"actor.client_id", demo.CanaryClient, "actor_client_id", "7"},
 		{"perm.resource", demo.CanaryResource, "perm_resource_hash", "1"},
+		{"perm.resource", "/etc/shadow", "perm_resource_hash", "2"}, // denied by the filesystem server, seen by the tap
 		{"label:reverse_dns", demo.CanaryHost, "labels['reverse_dns']", "7"},
 		{"net.ip", "203.0.113.78", "net_ip", "0"},
 	} {
