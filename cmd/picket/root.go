@@ -38,6 +38,8 @@ func commands(e *env) []*cobra.Command {
 		newRunCmd(e),
 		newTapCmd(e),
 		newEmbeddedCmd(e),
+		newReplayCmd(e),
+		newRulesCmd(e),
 		newHashCmd(e),
 		newCheckCmd(e),
 		newTestCmd(e),

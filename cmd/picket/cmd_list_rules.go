@@ -1,0 +1,176 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"picket/detect"
+	"picket/detect/diag"
+)
+
+func newRulesCmd(e *env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "rules",
+		Short:   "List the rules, or show one",
+		GroupID: groupLook,
+		Example: "  picket rules list\n  picket rules show AU-01",
+	}
+	cmd.AddCommand(newRulesListCmd(e), newRulesShowCmd(e))
+	return cmd
+}
+
+// ruleRow is a rule as lists show it.
+type ruleRow struct {
+	ID       string   `json:"id"`
+	Name     string   `json:"name"`
+	Title    string   `json:"title"`
+	Severity string   `json:"severity"`
+	Mode     string   `json:"mode"`
+	Status   string   `json:"status"`
+	Detector string   `json:"detector"`
+	Window   string   `json:"window,omitempty"`
+	GroupBy  []string `json:"group_by"`
+	Suppress string   `json:"suppress"`
+	Tags     []string `json:"tags,omitempty"`
+	Hash     string   `json:"hash"`
+	File     string   `json:"file"`
+}
+
+func rowOf(r *detect.Rule) ruleRow {
+	row := ruleRow{
+		ID: r.Info.ID, Name: r.Info.Name, Title: r.Info.Title, Severity: r.Severity, Mode: r.Mode.String(), Status: r.Status,
+		Detector: r.Detector.Kind.String(), GroupBy: []string{}, Suppress: detect.Span(r.Suppress), Tags: r.Info.Tags, Hash: r.Info.Hash, File: r.File,
+	}
+	if r.Detector.Window > 0 {
+		row.Window = detect.Span(r.Detector.Window)
+	}
+	for _, t := range r.GroupBy {
+		row.GroupBy = append(row.GroupBy, t.String())
+	}
+	return row
+}
+
+func newRulesListCmd(e *env) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List the rules in force",
+		Args:    cobra.NoArgs,
+		Example: "  picket rules list\n  picket rules list --json | jq -r .id",
+		RunE: func(*cobra.Command, []string) error {
+			cfg, err := e.config()
+			if err != nil {
+				return err
+			}
+			rs, err := e.rules(cfg)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printRulesJSON(e.stdout, rs)
+			}
+			w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "ID\tSEVERITY\tMODE\tDETECTOR\tWINDOW\tGROUP BY\tTITLE")
+			for _, r := range rs.Rules() {
+				row := rowOf(r)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", row.ID, row.Severity, row.Mode, row.Detector, row.Window, strings.Join(row.GroupBy, ", "), row.Title)
+			}
+			return w.Flush()
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON line for each rule")
+	return cmd
+}
+
+func printRulesJSON(w io.Writer, rs *detect.RuleSet) error {
+	enc := json.NewEncoder(w)
+	for _, r := range rs.Rules() {
+		if err := enc.Encode(rowOf(r)); err != nil {
+			return fmt.Errorf("print rule %s: %w", r.Info.ID, err)
+		}
+	}
+	return nil
+}
+
+func newRulesShowCmd(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:     "show <id>",
+		Short:   "Show what a rule is for, and what to do when it fires",
+		Args:    cobra.ExactArgs(1),
+		Example: "  picket rules show AU-01",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cfg, err := e.config()
+			if err != nil {
+				return err
+			}
+			rs, err := e.rules(cfg)
+			if err != nil {
+				return err
+			}
+			r := rs.ByID(strings.ToUpper(args[0]))
+			if r == nil {
+				return unknownRule(rs, args[0])
+			}
+			showRule(e.stdout, r)
+			return nil
+		},
+	}
+}
+
+func unknownRule(rs *detect.RuleSet, id string) error {
+	var ids []string
+	for _, r := range rs.Rules() {
+		ids = append(ids, r.Info.ID)
+	}
+	if near := diag.Closest(strings.ToUpper(id), ids); near != "" {
+		return usagef("no rule %q: did you mean %s?", id, near)
+	}
+	return usagef("no rule %q: 'picket rules list' shows what there is", id)
+}
+
+func showRule(w io.Writer, r *detect.Rule) {
+	row := rowOf(r)
+	fmt.Fprintf(w, "%s  %s\n%s\n\n", row.ID, row.Name, row.Title)
+	pair := func(what, text string) {
+		if text != "" {
+			fmt.Fprintf(w, "%-10s %s\n", what, text)
+		}
+	}
+	pair("severity", row.Severity+", mode "+row.Mode+", status "+row.Status)
+	pair("fires on", row.Detector+" >= "+fmt.Sprint(r.Detector.Threshold)+within(row.Window))
+	pair("for each", strings.Join(row.GroupBy, ", "))
+	pair("one alert", "every "+row.Suppress)
+	pair("tags", strings.Join(row.Tags, ", "))
+	pair("from", fmt.Sprintf("%s:%d", r.File, r.Line))
+	pair("hash", row.Hash)
+	for _, part := range []struct{ head, text string }{
+		{"", r.Info.Description}, {"What to do", r.Info.Runbook},
+		{"Likely false alarms", strings.Join(r.FalsePositives, "\n")}, {"References", strings.Join(r.Info.References, "\n")},
+	} {
+		if part.text == "" {
+			continue
+		}
+		fmt.Fprintln(w)
+		if part.head != "" {
+			fmt.Fprintln(w, part.head)
+		}
+		for line := range strings.Lines(part.text) {
+			fmt.Fprint(w, "  ", line)
+		}
+		if !strings.HasSuffix(part.text, "\n") {
+			fmt.Fprintln(w)
+		}
+	}
+}
+
+func within(window string) string {
+	if window == "" {
+		return ""
+	}
+	return " within " + window
+}

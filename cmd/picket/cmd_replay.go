@@ -1,0 +1,187 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"picket/alerting"
+	"picket/cmd/internal/config"
+	"picket/detect"
+	"picket/ingest"
+)
+
+func newReplayCmd(e *env) *cobra.Command {
+	var dir string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "replay <file|->",
+		Short:   "Judge recorded events by the rules, without Kafka or ClickHouse",
+		GroupID: groupLook,
+		Args:    cobra.ExactArgs(1),
+		Long: `Replay reads events, one a line in any accepted format, through the engine that runs live, and prints the
+final state of every alert. Lines are taken in the order in which they would have been appended: an event
+that lies further back than the lateness behind those before it counts as late, as it would live.
+
+Pseudonyms and alert ids are those of the configured keys; without keys they are made up for this replay.
+Lines that cannot be read are counted, and told on standard error.`,
+		Example: `  picket replay events.jsonl
+  picket replay events.jsonl --rules ./rules --json
+  kcat -C -b kafka:9092 -t mcp.events -e | picket replay -`,
+		RunE: func(_ *cobra.Command, args []string) error {
+			cfg, err := e.config()
+			if err != nil {
+				return err
+			}
+			if dir != "" {
+				onlyDir(cfg, dir)
+			}
+			rs, err := e.rules(cfg)
+			if err != nil {
+				return err
+			}
+			keys, err := e.replayKeys(cfg)
+			if err != nil {
+				return err
+			}
+			in := e.stdin
+			if args[0] != "-" {
+				f, err := os.Open(args[0])
+				if err != nil {
+					return fmt.Errorf("replay: %w", err)
+				}
+				defer f.Close()
+				in = f
+			}
+			r := newReplay(cfg, rs, keys, e.stderr)
+			if err := r.read(in); err != nil {
+				return fmt.Errorf("replay %s: %w", args[0], err)
+			}
+			return r.show(e.stdout, asJSON)
+		},
+	}
+	cmd.Flags().StringVar(&dir, "rules", "", "only the rules of this `folder`")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print alerts as JSON lines")
+	_ = cmd.MarkFlagDirname("rules") // the flag is two lines up
+	return cmd
+}
+
+// replayKeys are the configured keys, or new ones that are forgotten at the end.
+func (e *env) replayKeys(cfg *config.Config) (*ingest.Keyring, error) {
+	keys, err := ingest.LoadKeyring(cfg.Privacy.KeysFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		fmt.Fprintln(e.stderr, "no keys: pseudonyms and alert ids are made up for this replay")
+		return ingest.NewKeyring(rand.Reader, time.Now())
+	}
+	if err != nil {
+		return nil, keysError(cfg, err)
+	}
+	return keys, nil
+}
+
+// replay is one run over recorded lines.
+type replay struct {
+	lateness time.Duration
+	decoder  *ingest.Decoder
+	engine   *detect.Engine
+	rules    *detect.RuleSet
+	errs     io.Writer
+
+	event    detect.Event
+	clock    time.Time // append time of the newest line
+	lines    int64
+	rejected int
+	said     []detect.Alert
+	final    map[string]detect.Alert
+}
+
+func newReplay(cfg *config.Config, rs *detect.RuleSet, keys *ingest.Keyring, errs io.Writer) *replay {
+	return &replay{
+		lateness: cfg.Lateness, rules: rs, errs: errs, final: map[string]detect.Alert{},
+		decoder: ingest.NewDecoder(ingest.Options{Lateness: cfg.Lateness, KeepLabels: cfg.Privacy.KeepLabels}),
+		engine:  detect.NewEngine(rs, keys.Hasher(), cfg.Lateness, detect.WindowOptions{}),
+	}
+}
+
+func (r *replay) read(in io.Reader) error {
+	lines := bufio.NewReaderSize(in, 1<<16)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if text := strings.TrimSpace(string(line)); text != "" {
+			r.line([]byte(text))
+		}
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	r.take(r.engine.Settle(r.said[:0], r.clock.Add(detect.Rewind(r.rules, r.lateness))))
+	return nil
+}
+
+// maxTold is how many unreadable lines are told one by one.
+const maxTold = 20
+
+func (r *replay) line(text []byte) {
+	r.lines++
+	ev := &r.event
+	// The claim is only known once the line is read; the append time is then as late as it must be.
+	if err := r.decoder.Decode(ev, ingest.Record{Topic: "replay", Offset: r.lines, Value: text}); err != nil {
+		if r.rejected++; r.rejected <= maxTold {
+			fmt.Fprintf(r.errs, "line %d: %v\n", r.lines, err)
+		}
+		return
+	}
+	if ev.Claimed.After(r.clock) {
+		r.clock = ev.Claimed
+	}
+	ev.Append = r.clock
+	ev.Stamp(r.lateness)
+	r.take(r.engine.Observe(r.said[:0], ev, r.decoder.KeepLabel))
+}
+
+func (r *replay) take(said []detect.Alert) {
+	r.said = said
+	for i := range said {
+		r.final[said[i].ID] = said[i]
+	}
+}
+
+// show prints the final alerts by time, rule and group.
+func (r *replay) show(w io.Writer, asJSON bool) error {
+	alerts := slices.SortedFunc(maps.Values(r.final), func(a, b detect.Alert) int {
+		return cmp.Or(a.First.Compare(b.First), cmp.Compare(a.Rule.ID, b.Rule.ID), cmp.Compare(a.GroupID, b.GroupID))
+	})
+	if r.rejected > maxTold {
+		fmt.Fprintf(r.errs, "... and %d more lines\n", r.rejected-maxTold)
+	}
+	fmt.Fprintf(r.errs, "%s, %d unreadable, %s\n", count(int(r.lines), "line"), r.rejected, count(len(alerts), "alert"))
+	if asJSON {
+		enc := json.NewEncoder(w)
+		for i := range alerts {
+			if err := enc.Encode(&alerts[i]); err != nil {
+				return fmt.Errorf("print alert: %w", err)
+			}
+		}
+		return nil
+	}
+	for i := range alerts {
+		a := &alerts[i]
+		fmt.Fprintf(w, "%s  %-8s  %s  %s\n    %s\n", a.First.Format(time.DateTime), a.Severity, a.Rule.ID, alerting.Clean(a.Title), alerting.Clean(a.Why))
+	}
+	return nil
+}
