@@ -178,7 +178,7 @@ func parseKeyring(b []byte) (*Keyring, error) {
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&f); err != nil {
-		return nil, errors.New("not a key file of Picket; make one with: picket keys new") // err could quote key material
+		return nil, errors.New("not a key file of Picket: put your copy of it back; new keys (picket keys new, once this file is moved away) make every pseudonym another one") // err could quote key material
 	}
 	if f.Format != keysFormat {
 		return nil, fmt.Errorf("format is not %q", keysFormat)

@@ -117,7 +117,7 @@ func (c Config) check() (*target, error) {
 	}
 	t.addr = net.JoinHostPort(u.Hostname(), port)
 	if !secure && t.TLS != (TLS{}) {
-		return nil, configErrorf(nil, "clickhouse tls is set, but %s://%s does not use TLS: write https:// or clickhouse://...?secure=true", u.Scheme, t.addr)
+		return nil, configErrorf(nil, "clickhouse.tls is set, but %s://%s does not use TLS: write https:// or clickhouse://...?secure=true", u.Scheme, t.addr)
 	}
 	if !slices.Contains([]Compression{NoCompression, LZ4, ZSTD}, t.Compression) {
 		return nil, configErrorf(nil, "clickhouse compression %q: use none, lz4 or zstd", t.Compression)
@@ -164,17 +164,17 @@ func (t *target) tlsConfig() (*tls.Config, error) {
 	if t.TLS.CAFile != "" {
 		pem, err := os.ReadFile(t.TLS.CAFile)
 		if err != nil {
-			return nil, configErrorf(err, "clickhouse tls: read the certificate authority: %v", err)
+			return nil, configErrorf(err, "clickhouse.tls: read the certificate authority: %v", err)
 		}
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, configErrorf(nil, "clickhouse tls: %s holds no certificate in PEM form", t.TLS.CAFile)
+			return nil, configErrorf(nil, "clickhouse.tls: %s holds no certificate in PEM form", t.TLS.CAFile)
 		}
 	}
 	if t.TLS.CertFile != "" || t.TLS.KeyFile != "" {
 		cert, err := tls.LoadX509KeyPair(t.TLS.CertFile, t.TLS.KeyFile)
 		if err != nil {
-			return nil, configErrorf(err, "clickhouse tls: load the client certificate: %v", err)
+			return nil, configErrorf(err, "clickhouse.tls: load the client certificate: %v", err)
 		}
 		c.Certificates = []tls.Certificate{cert}
 	}

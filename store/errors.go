@@ -153,7 +153,7 @@ func (t *target) explainTLS(err error) error {
 	case errors.As(err, &invalid):
 		return configErrorf(err, "%s: its certificate is not usable: %v", at, invalid)
 	case errors.As(err, &unknown):
-		return configErrorf(err, "%s: its certificate is signed by an authority that is not known here: set tls.ca_file to the authority's certificate", at)
+		return configErrorf(err, "%s: its certificate is signed by an authority that is not known here: set clickhouse.tls.ca_file to the authority's certificate", at)
 	case errors.As(err, &host):
 		return configErrorf(err, "%s: its certificate is not for %q but for %s: correct the URL, or set tls.server_name", at, host.Host, names(host.Certificate))
 	case errors.As(err, &record), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):

@@ -223,7 +223,7 @@ func TestTLS(t *testing.T) {
 
 	c := good
 	c.TLS.CAFile = ""
-	wantError(t, c, Operator, "signed by an authority that is not known here", "tls.ca_file")
+	wantError(t, c, Operator, "signed by an authority that is not known here", "clickhouse.tls.ca_file")
 	c = good
 	c.URL, c.TLS = strings.Replace(c.URL, "https:", "http:", 1), TLS{}
 	wantError(t, c, Operator, "the server expects TLS", "https://")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -110,7 +109,7 @@ func classify(err error) error {
 	var storeSetup *store.ConfigError
 	var dest *alerting.SetupError
 	switch {
-	case errors.As(err, &setup), errors.As(err, &storeSetup), errors.As(err, &dest), kafka.Permanent(err), badCertificate(err):
+	case errors.As(err, &setup), errors.As(err, &storeSetup), errors.As(err, &dest), kafka.Permanent(err):
 		return &exitError{exitConfig, err}
 	case errors.Is(err, syscall.EADDRINUSE):
 		return &exitError{exitUnavailable, err}
@@ -126,12 +125,6 @@ func inUse(err error, hint string) error {
 		return fmt.Errorf("%w (%s)", err, hint)
 	}
 	return err
-}
-
-// badCertificate is a server's certificate that will not become better by waiting.
-func badCertificate(err error) bool {
-	var verify *tls.CertificateVerificationError
-	return errors.As(err, &verify)
 }
 
 // logger writes to standard error as the configuration says.

@@ -194,7 +194,7 @@ func TestKafkaRefuses(t *testing.T) {
 	})
 	t.Run("plaintext to TLS", func(t *testing.T) {
 		addr := secured(t, trusted, time.Hour, "127.0.0.1")
-		picket(t, "run", "-c", setting(t, "kafka: {brokers: ['"+addr+"']}")).want(t, exitUnavailable, addr, "expects TLS", "kafka tls enabled")
+		picket(t, "run", "-c", setting(t, "kafka: {brokers: ['"+addr+"']}")).want(t, exitConfig, addr, "expects TLS", "kafka.tls.enabled")
 	})
 	t.Run("wrong password", func(t *testing.T) {
 		c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.EnableSASL(), kfake.Superuser("SCRAM-SHA-256", "picket", "right"))
@@ -203,7 +203,7 @@ func TestKafkaRefuses(t *testing.T) {
 		}
 		defer c.Close()
 		picket(t, "run", "-c", setting(t, "kafka: {brokers: ['"+c.ListenAddrs()[0]+"'], sasl: {mechanism: scram-sha-256, username: picket, password: hunter2}}")).
-			want(t, exitUnavailable, c.ListenAddrs()[0], "refused the user name or password", `user "picket"`)
+			want(t, exitConfig, c.ListenAddrs()[0], "refused the user name or password", `user "picket"`)
 	})
 }
 

@@ -89,25 +89,25 @@ func (c Config) tls() (*tls.Config, error) {
 	case "1.2":
 		out.MinVersion = tls.VersionTLS12
 	default:
-		return nil, fmt.Errorf("kafka tls min_version %q: want 1.3 or 1.2", t.MinVersion)
+		return nil, fmt.Errorf("kafka.tls.min_version %q: want 1.3 or 1.2", t.MinVersion)
 	}
 	if t.CAFile != "" {
 		pem, err := os.ReadFile(t.CAFile)
 		if err != nil {
-			return nil, fmt.Errorf("read kafka tls ca_file: %w", err)
+			return nil, fmt.Errorf("read kafka.tls.ca_file: %w", err)
 		}
 		out.RootCAs = x509.NewCertPool()
 		if !out.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("kafka tls ca_file %s: no certificate in it; want PEM", t.CAFile)
+			return nil, fmt.Errorf("kafka.tls.ca_file %s: no certificate in it; want PEM", t.CAFile)
 		}
 	}
 	if (t.CertFile == "") != (t.KeyFile == "") {
-		return nil, errors.New("kafka tls cert_file and key_file: give both, or neither")
+		return nil, errors.New("kafka.tls.cert_file and key_file: give both, or neither")
 	}
 	if t.CertFile != "" {
 		cert, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
 		if err != nil {
-			return nil, fmt.Errorf("read kafka tls cert_file %s with key_file %s: %w", t.CertFile, t.KeyFile, err)
+			return nil, fmt.Errorf("read kafka.tls.cert_file %s with key_file %s: %w", t.CertFile, t.KeyFile, err)
 		}
 		// Always offer it: the default is to hide it when the broker's list of accepted
 		// issuers does not name ours, which then looks as if none were configured.
@@ -134,7 +134,7 @@ func (c Config) sasl() (sasl.Mechanism, error) {
 	case "SCRAM-SHA-512":
 		m, err = scram.Mechanism(scram.SHA512, s.Username, s.Password.Reveal())
 	default:
-		return nil, fmt.Errorf("kafka sasl mechanism %q: want PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512", s.Mechanism)
+		return nil, fmt.Errorf("kafka.sasl.mechanism %q: want PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512", s.Mechanism)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("kafka sasl %s for user %q: the user name or password has characters that SCRAM forbids", s.Mechanism, s.Username)

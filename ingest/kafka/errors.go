@@ -32,6 +32,7 @@ type connectError struct {
 	stage stage
 	err   error
 	hint  string
+	wrong bool // it is a matter of settings: waiting does not help
 	cfg   Config
 }
 
@@ -70,24 +71,24 @@ func (e *connectError) guess() string {
 	msg := e.err.Error()
 	switch {
 	case errors.As(e.err, &dns):
-		return "the host name does not resolve; check kafka brokers"
+		return "the host name does not resolve; check kafka.brokers"
 	case errors.Is(e.err, syscall.ECONNREFUSED):
 		return "nothing listens there; is the broker running, and is the port right?"
 	case e.stage == stageTCP && timeout(e.err):
 		return fmt.Sprintf("no answer in %s; check the address, and firewalls on the way", e.cfg.dialTimeout())
 	case errors.As(e.err, &unknown):
-		return "the broker's certificate was signed by an authority that is not trusted here; set kafka tls ca_file to the CA that signed it"
+		return "the broker's certificate was signed by an authority that is not trusted here; set kafka.tls.ca_file to the CA that signed it"
 	case errors.As(e.err, &host):
-		return "the broker's certificate is for another host; use a name it carries in kafka brokers, or set kafka tls server_name"
+		return "the broker's certificate is for another host; use a name it carries in kafka.brokers, or set kafka.tls.server_name"
 	case errors.As(e.err, &invalid) && invalid.Reason == x509.Expired:
 		return fmt.Sprintf("the broker's certificate is not valid now: valid from %s to %s; renew it, or check this host's clock",
 			invalid.Cert.NotBefore.UTC().Format(time.DateTime), invalid.Cert.NotAfter.UTC().Format(time.DateTime))
 	case errors.As(e.err, &record):
-		return "the broker does not speak TLS on this port; use its TLS port, or turn kafka tls off"
+		return "the broker does not speak TLS on this port; use its TLS port, or turn kafka.tls.enabled off"
 	case errors.As(e.err, &alert), strings.Contains(msg, "remote error: tls"):
 		return e.guessAlert(msg)
 	case strings.Contains(msg, "protocol version not supported"):
-		return "the broker does not offer TLS 1.3; set kafka tls min_version to \"1.2\" if that is acceptable"
+		return "the broker does not offer TLS 1.3; set kafka.tls.min_version to \"1.2\" if that is acceptable"
 	case e.stage == stageTLS && (errors.Is(e.err, io.EOF) || timeout(e.err)):
 		return "the broker does not answer to TLS on this port; is it the plaintext port?"
 	}
@@ -98,13 +99,13 @@ func (e *connectError) guessAlert(msg string) string {
 	withCert := e.cfg.TLS != nil && e.cfg.TLS.CertFile != ""
 	switch {
 	case strings.Contains(msg, "certificate required"), strings.Contains(msg, "bad certificate") && !withCert, strings.Contains(msg, "handshake failure") && !withCert:
-		return "the broker asks for a client certificate; set kafka tls cert_file and key_file"
+		return "the broker asks for a client certificate; set kafka.tls.cert_file and key_file"
 	case strings.Contains(msg, "expired"):
-		return "the broker says that our client certificate has expired; renew kafka tls cert_file"
+		return "the broker says that our client certificate has expired; renew kafka.tls.cert_file"
 	case strings.Contains(msg, "protocol version"):
-		return "the broker does not offer TLS 1.3; set kafka tls min_version to \"1.2\" if that is acceptable"
+		return "the broker does not offer TLS 1.3; set kafka.tls.min_version to \"1.2\" if that is acceptable"
 	case withCert:
-		return "the broker refused our client certificate; is kafka tls cert_file signed by an authority that the broker trusts, and still valid?"
+		return "the broker refused our client certificate; is kafka.tls.cert_file signed by an authority that the broker trusts, and still valid?"
 	}
 	return ""
 }
@@ -123,21 +124,24 @@ func (c Config) explainDial(ctx context.Context, addr string, at stage, err erro
 	case strings.Contains(err.Error(), "remote error: tls"):
 		// With TLS 1.3 a refused client certificate is only heard of after the handshake.
 	case c.SASL != nil && isSASL(err):
+		e.wrong = true
 		e.err = errors.New("the broker refused the user name or password")
 		e.hint = fmt.Sprintf("user %q with %s; is the user known to the broker for this mechanism?", c.SASL.Username, c.SASL.Mechanism)
 	case c.SASL != nil && errors.Is(err, kgo.UnsupportedSASLMechanism):
+		e.wrong = true
 		e.err = fmt.Errorf("the broker does not offer SASL %s on this port", c.SASL.Mechanism)
-		e.hint = "set kafka sasl mechanism to one that its listener enables"
+		e.hint = "set kafka.sasl.mechanism to one that its listener enables"
 	case !secure && (hungUp || timeout(err)) && c.speaksTLS(ctx, addr):
+		e.wrong = true
 		e.err = errors.New("the broker expects TLS, and plaintext was used")
-		e.hint = "set kafka tls enabled, and ca_file if its CA is a private one"
+		e.hint = "set kafka.tls.enabled, and ca_file if its CA is a private one"
 	case at == stageSASL && errors.Is(err, kgo.IllegalSASLState), at == stageSASL && hungUp:
 		e.hint = "the broker hung up during SASL; does this port ask for SASL, and for TLS?"
 	case at == stageMetadata && hungUp && c.SASL == nil:
 		e.err = errors.New("the broker hung up at the first request that needs authentication")
-		e.hint = "it probably asks for SASL; set kafka sasl mechanism, username and password"
+		e.hint = "it probably asks for SASL; set kafka.sasl.mechanism, username and password"
 	case at == stageHello && hungUp && secure && c.TLS.CertFile == "":
-		e.hint = "the broker may ask for a client certificate; set kafka tls cert_file and key_file"
+		e.hint = "the broker may ask for a client certificate; set kafka.tls.cert_file and key_file"
 	case hungUp:
 		e.err = fmt.Errorf("the broker hung up: %w", err)
 	}
@@ -211,6 +215,11 @@ func explain(err error, topic, group string) error {
 // Permanent reports whether an error will be the same at the next try: a refusal, and not
 // an outage.
 func Permanent(err error) bool {
+	var c *connectError
+	var cert *tls.CertificateVerificationError
+	if errors.As(err, &c) && c.wrong || errors.As(err, &cert) {
+		return true
+	}
 	for _, p := range []error{
 		ErrClosed, ErrInstanceTaken, kgo.TopicAuthorizationFailed, kgo.GroupAuthorizationFailed, kgo.ClusterAuthorizationFailed,
 		kgo.InvalidSessionTimeout, kgo.InconsistentGroupProtocol, kgo.SASLAuthenticationFailed, kgo.UnsupportedSASLMechanism,

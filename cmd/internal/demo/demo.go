@@ -50,7 +50,7 @@ type Summary struct {
 	Alerts       int      `json:"alerts"`
 	Rules        []string `json:"rules"`
 	Messages     int      `json:"messages"`
-	FirstAlertMS int64    `json:"first_alert_ms"` // from the first hostile event to its alert shown
+	FirstAlertMS int64    `json:"first_alert_ms"` // from the first hostile record to an alert shown
 	ElapsedMS    int64    `json:"elapsed_ms"`
 }
 
@@ -159,19 +159,14 @@ func (d *demo) perform(ctx context.Context, cfg *config.Config, a *app.App, serv
 	if err := makeRoot(root); err != nil {
 		return nil, fmt.Errorf("make the demo's files: %w", err)
 	}
-	d.show.step("an agent works with the official MCP filesystem server, under `picket tap`")
-	tap := slices.Concat(d.Tap, []string{"--brokers", cfg.Kafka.Brokers[0], "--client-id", CanaryAgent, "--"}, server, []string{root})
-	err := converse(ctx, tap, d.TapErr, root, func(s step) {
-		if s.bad {
-			d.tell.begin()
-		}
-		d.show.call(s)
-	})
-	if err != nil {
+	d.show.step("a server logs failed logins, exhausted limits, and one line that is cut off")
+	d.tell.begin()
+	if err := sendLog(ctx, cfg, securityLog(time.Now())); err != nil {
 		return nil, err
 	}
-	d.show.step("another server logs failed logins, exhausted limits, and one line that is cut off")
-	if err := sendLog(ctx, cfg, securityLog(time.Now())); err != nil {
+	d.show.step("an agent works with the official MCP filesystem server, under `picket tap`")
+	tap := slices.Concat(d.Tap, []string{"--brokers", cfg.Kafka.Brokers[0], "--client-id", CanaryAgent, "--"}, server, []string{root})
+	if err := converse(ctx, tap, d.TapErr, root, d.show.call); err != nil {
 		return nil, err
 	}
 	wait, cancel := context.WithTimeout(ctx, time.Minute)

@@ -14,7 +14,7 @@ type teller struct {
 	show *show
 
 	mu    sync.Mutex
-	began time.Time // of the first hostile call
+	began time.Time // of the first hostile record
 	first time.Time // of the first alert shown
 	rules []string
 	told  int

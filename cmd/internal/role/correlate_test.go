@@ -189,6 +189,9 @@ func TestCorrelateTellsUntilItIsDurable(t *testing.T) {
 				if failed < 5 {
 					t.Fatal("too little failed")
 				}
+				if n := k.value(k.metrics.Left.WithLabelValues("duplicate")); n != 0 {
+					t.Errorf("%v signals were looked at again because alerts could not be written", n)
+				}
 				for n, times := range k.alerts() {
 					if want := 1; !persisted && times != want {
 						t.Errorf("%s was written %d times", n, times)
@@ -232,6 +235,9 @@ func TestCorrelateRestartsInsideAWindow(t *testing.T) {
 				}
 				if commit && again != 0 {
 					t.Errorf("%d alerts were told again: what is rebuilt is rebuilt in silence", again)
+				}
+				if all := k.log.with("rebuilding windows"); all[len(all)-1].From == 0 {
+					t.Error("the last life read everything again, not only what open windows need")
 				}
 				if !commit && again == 0 {
 					t.Error("no batch was done twice: the test shows nothing")
@@ -323,6 +329,11 @@ func TestCorrelateGivesABatchUpWhenItsGroupMoves(t *testing.T) {
 		stop()
 		stopDetect()
 		k.same()
+		for n, times := range k.alerts() {
+			if times != 1 {
+				t.Errorf("%s was written %d times", n, times)
+			}
+		}
 		if k.value(k.metrics.Batches.WithLabelValues("correlate", "fenced")) == 0 {
 			t.Error("no batch was given up: the test shows nothing")
 		}

@@ -401,6 +401,7 @@ type line struct {
 	Msg     string
 	Attempt int
 	Wait    time.Duration
+	From    int64
 }
 
 func (l *lines) with(msg string) (out []line) {
