@@ -209,11 +209,12 @@ func TestCorrelateRestartsInsideAWindow(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newBench(t)
 				stopDetect := k.start(k.detector(k.b.consumer("events", "d", 5, 0, 1)).Run)
+				const lives = 21 // longer than a rewind
 				var stop func()
-				for life := range 12 {
+				for life := range lives {
 					c := k.signalsOf("c", 3)
 					r := k.correlator(c)
-					if !commit && life%2 == 1 && life < 11 {
+					if !commit && life%2 == 1 && life < lives-1 {
 						r.Producer = producerFunc(func(rs []kafka.Record) error {
 							k.b.put(rs...)
 							return errDown // told, and never acknowledged
@@ -221,7 +222,7 @@ func TestCorrelateRestartsInsideAWindow(t *testing.T) {
 					}
 					stop = k.start(r.Run)
 					k.traffic(40)
-					if life < 11 {
+					if life < lives-1 {
 						stop()
 					}
 				}
