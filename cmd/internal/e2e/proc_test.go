@@ -148,16 +148,6 @@ type logLine struct {
 	Wait                  time.Duration
 }
 
-// gone reports whether the process ended.
-func (p *proc) gone() bool {
-	select {
-	case <-p.done:
-		return true
-	default:
-		return false
-	}
-}
-
 // eventually polls cond, which may take its time, until it holds.
 func eventually(t *testing.T, within time.Duration, what string, cond func() bool) {
 	t.Helper()
