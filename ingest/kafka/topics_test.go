@@ -27,7 +27,11 @@ func verify(t *testing.T, brokers []string, specs []kafka.TopicSpec) []kafka.Pro
 
 func TestTopicsAreCreatedAsVerifyWantsThem(t *testing.T) {
 	kafkatest.Both(t, func(t *testing.T, brokers []string) {
-		specs := kafka.Specs(kafka.Sizes{EventPartitions: 3, SignalPartitions: 2})
+		specs := []kafka.TopicSpec{
+			{Name: "raw", Partitions: 3, Retention: 24 * time.Hour, MinRetention: 4 * time.Hour, MaxRetention: 48 * time.Hour, MaxMessageBytes: 1 << 20, LogAppendTime: true, Recorded: true},
+			{Name: "dealt", Partitions: 2, Retention: 24 * time.Hour, LogAppendTime: true, Recorded: true},
+			{Name: "one", Partitions: 1, Retention: time.Hour},
+		}
 		admin, err := kafka.NewTopics(t.Context(), kafka.Config{Brokers: brokers})
 		if err != nil {
 			t.Fatal(err)

@@ -151,7 +151,7 @@ func (c *check) retention(conf map[string]string) {
 		return
 	}
 	is, want := time.Duration(ms)*time.Millisecond, strconv.FormatInt(c.spec.Retention.Milliseconds(), 10)
-	unlimited := ms < 0 || ms > int64(100*365*day/time.Millisecond)
+	unlimited := ms < 0 || ms > int64(100*365*24*time.Hour/time.Millisecond)
 	switch {
 	case !unlimited && is < c.spec.MinRetention:
 		c.add(Warn, "retention.ms is %d (%s), and at least %s is needed to outlast an outage and to rebuild windows. Mend it: %s", ms, is, c.spec.MinRetention, c.alter("retention.ms", want))
