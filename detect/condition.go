@@ -45,11 +45,7 @@ func (c *compiler) field(key, value *yaml.Node, s subject, m modifiers) compiled
 		if m.neq {
 			op = "neq"
 		}
-		out := compiled{pred: &numberPred{s.field, op, []float64{x}}, canon: canonLeaf(s.String(), op, []string{strconv.FormatBool(on)}), cost: 1}
-		if !m.neq {
-			out.atoms = []atom{{field: s.field, num: x}}
-		}
-		return out
+		return compiled{pred: &numberPred{s.field, op, []float64{x}}, canon: canonLeaf(s.String(), op, []string{strconv.FormatBool(on)}), cost: 1}
 	}
 	return c.text(key, value, s, m)
 }
@@ -88,9 +84,6 @@ func (c *compiler) number(key, value *yaml.Node, s subject, m modifiers) compile
 		}
 		p.of = append(p.of, x)
 		texts = append(texts, strconv.FormatFloat(x, 'g', -1, 64))
-		if op == "" {
-			out.atoms = append(out.atoms, atom{field: s.field, num: x})
-		}
 	}
 	if len(p.of) == 0 {
 		return never
@@ -175,11 +168,6 @@ func (c *compiler) text(key, value *yaml.Node, s subject, m modifiers) compiled 
 	}
 	if p.equal == nil && p.tests == nil {
 		return never
-	}
-	if !m.neq && p.tests == nil && s.label == "" {
-		for v := range p.equal {
-			out.atoms = append(out.atoms, atom{field: s.field, text: v})
-		}
 	}
 	op := m.op
 	for _, f := range []struct {
@@ -314,25 +302,24 @@ func (c *compiler) contains(v string, s subject, cased bool) textTest {
 	if !cased {
 		t.text = []byte(foldString(v))
 	}
-	t.lits = c.literal(s, v)
+	c.literal(&t, s, v)
 	return t
 }
 
-// literal registers texts in the field's automaton; labels have none.
-func (c *compiler) literal(s subject, texts ...string) []int {
+// literal registers texts in the field's automaton, of which t needs one; labels have none.
+func (c *compiler) literal(t *textTest, s subject, texts ...string) {
 	if s.label != "" || len(texts) == 0 {
-		return nil
+		return
 	}
 	l := c.literals[s.field]
 	if l == nil {
 		l = &literals{}
 		c.literals[s.field] = l
 	}
-	ids := make([]int, len(texts))
-	for i, t := range texts {
-		ids[i] = l.add(t)
+	for _, text := range texts {
+		id := l.add(text)
+		t.lits, t.lens = append(t.lits, int32(id)), append(t.lens, len(l.words[id]))
 	}
-	return ids
 }
 
 func (c *compiler) regex(n *yaml.Node, v string, s subject) (textTest, bool) {
@@ -349,5 +336,7 @@ func (c *compiler) regex(n *yaml.Node, v string, s subject) (textTest, bool) {
 		c.d.Report(n, strings.Replace(err.Error(), "error parsing regexp: ", "regular expression: ", 1), hint)
 		return textTest{}, false
 	}
-	return textTest{kind: testRegex, re: re, cased: true, lits: c.literal(s, regexLiterals(v)...)}, true
+	t := textTest{kind: testRegex, re: re, cased: true}
+	c.literal(&t, s, regexLiterals(v)...)
+	return t, true
 }

@@ -60,19 +60,16 @@ func (c *compiler) finding(n *yaml.Node) compiled {
 		if !ok {
 			continue
 		}
-		part, texts, atoms := c.findingPart(key, value, words[0], m)
+		part, texts := c.findingPart(key, value, words[0], m)
 		p.parts = append(p.parts, part)
 		canon = append(canon, canonLeaf(part.sub, m.op+part.op, texts))
-		if atoms != nil {
-			out.atoms = atoms
-		}
 	}
 	slices.Sort(canon)
 	out.canon = "finding(" + strings.Join(canon, ",") + ")"
 	return out
 }
 
-func (c *compiler) findingPart(key, value *yaml.Node, sub string, m modifiers) (part findingPart, texts []string, atoms []atom) {
+func (c *compiler) findingPart(key, value *yaml.Node, sub string, m modifiers) (part findingPart, texts []string) {
 	part = findingPart{sub: sub, op: m.op}
 	if m.neq {
 		part.op = "neq"
@@ -80,19 +77,19 @@ func (c *compiler) findingPart(key, value *yaml.Node, sub string, m modifiers) (
 	if sub == "score" {
 		if !slices.Contains([]string{"gt", "gte", "lt", "lte"}, m.op) {
 			c.d.Report(key, "score needs a comparison", "write score|gte: 0.7")
-			return part, nil, nil
+			return part, nil
 		}
 		x, ok := diag.Float(value)
 		if !ok || x < 0 || x > 1 {
 			c.d.Errorf(value, "expected a score between 0 and 1, found %s", diag.Describe(value))
-			return part, nil, nil
+			return part, nil
 		}
 		part.of = []float64{x}
-		return part, []string{strconv.FormatFloat(x, 'g', -1, 64)}, nil
+		return part, []string{strconv.FormatFloat(x, 'g', -1, 64)}
 	}
 	if !slices.Contains([]string{"", "contains", "startswith", "endswith"}, m.op) || m.all || m.cased || m.base64 {
 		c.d.Report(key, fmt.Sprintf("%q does not apply to a finding", key.Value), "use contains, startswith, endswith or neq")
-		return part, nil, nil
+		return part, nil
 	}
 	if m.op == "" && !m.neq {
 		part.op = ""
@@ -110,13 +107,7 @@ func (c *compiler) findingPart(key, value *yaml.Node, sub string, m modifiers) (
 				continue
 			}
 			part.tests = append(part.tests, t)
-			if sub == "cat" && t.kind == testEqual && !m.neq {
-				atoms = append(atoms, atom{field: findingCat, text: string(t.text)})
-			}
 		}
 	}
-	if len(atoms) != len(part.tests) {
-		atoms = nil
-	}
-	return part, texts, atoms
+	return part, texts
 }

@@ -56,9 +56,13 @@ func (c *compiler) glob(parts []string, s subject, cased bool) textTest {
 	case last == 1 && parts[0] == "" && parts[1] == "":
 		return textTest{kind: testPrefix, cased: cased} // * alone: any value
 	case last == 1 && parts[1] == "":
-		return textTest{kind: testPrefix, cased: cased, text: conv(parts[0])}
+		t := textTest{kind: testPrefix, cased: cased, text: conv(parts[0])}
+		c.longest(&t, s, parts)
+		return t
 	case last == 1 && parts[0] == "":
-		return textTest{kind: testSuffix, cased: cased, text: conv(parts[1])}
+		t := textTest{kind: testSuffix, cased: cased, text: conv(parts[1])}
+		c.longest(&t, s, parts)
+		return t
 	case last == 2 && parts[0] == "" && parts[2] == "":
 		return c.contains(parts[1], s, cased)
 	}
@@ -66,7 +70,21 @@ func (c *compiler) glob(parts []string, s subject, cased bool) textTest {
 	for _, p := range parts {
 		t.parts = append(t.parts, conv(p))
 	}
+	c.longest(&t, s, parts)
 	return t
+}
+
+// longest registers the longest part of a glob, where it is worth looking for.
+func (c *compiler) longest(t *textTest, s subject, parts []string) {
+	best := ""
+	for _, p := range parts {
+		if len(p) > len(best) {
+			best = p
+		}
+	}
+	if len(best) >= minAtomLiteral {
+		c.literal(t, s, best)
+	}
 }
 
 func (c *compiler) globRegex(parts []string, s subject, cased bool) textTest {
@@ -88,5 +106,7 @@ func (c *compiler) globRegex(parts []string, s subject, cased bool) textTest {
 		}
 	}
 	b.WriteByte('$')
-	return textTest{kind: testRegex, re: regexp.MustCompile(b.String()), cased: true, lits: c.literal(s, regexLiterals(b.String())...)}
+	t := textTest{kind: testRegex, re: regexp.MustCompile(b.String()), cased: true}
+	c.literal(&t, s, regexLiterals(b.String())...)
+	return t
 }

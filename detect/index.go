@@ -8,93 +8,143 @@ import (
 
 func trailingZeros(w uint64) int { return bits.TrailingZeros64(w) }
 
-// atom is a fact about an event that one hash lookup decides.
-type atom struct {
-	field Field // findingCat for the category of a finding
-	text  string
-	num   float64
-}
-
-// findingCat stands for the categories of the findings in atoms.
-const findingCat = NumFields
-
-// index leads from the facts of an event to the rules that they make possible.
-// Each rule stands under the rarest set of atoms of which it needs one.
+// index leads from the facts of an event to the rules that they make possible. Each rule stands
+// under the rarest set of atoms of which it needs one; one without an atom is weak, and looked
+// at for every event of the types that its guard allows.
 type index struct {
-	always  set // rules without an atom
+	entries []indexed // by rule
+	guards  []guard   // by rule; in a slice of their own because most rules end here
+	weak    [guardFirst + 14][]int32
 	text    []textIndex
 	number  []numberIndex
+	literal []literalIndex
 	finding map[string][]int32
+}
+
+// indexed is how a rule stands in the index.
+type indexed struct {
+	rest  pred   // what the guard leaves open; nil: nothing
+	atoms []atom // under which it stands; nil: weak
 }
 
 type textIndex struct {
 	field Field
-	rules map[string][]int32 // by folded value
+	table textTable
 }
 
 type numberIndex struct {
 	field Field
-	rules map[float64][]int32
+	table numberTable
 }
 
-func buildIndex(rules []*Rule, atoms [][]atom) index {
-	x := index{always: make(set, (len(rules)+63)/64), finding: map[string][]int32{}}
-	text := map[Field]map[string][]int32{}
-	number := map[Field]map[float64][]int32{}
-	for i := range rules {
-		if len(atoms[i]) == 0 {
-			x.always.put(i)
-			continue
+type literalIndex struct {
+	field Field
+	rules [][]int32 // by literal
+}
+
+func buildIndex(rules []*Rule, _ [][]atom) index {
+	x := index{finding: map[string][]int32{}}
+	for _, r := range rules {
+		p := splitOf(r.program.cond)
+		x.entries = append(x.entries, indexed{rest: p.rest, atoms: atomsOf(p.rest)})
+		x.guards = append(x.guards, p.guard)
+	}
+	text := map[Field]*textTable{}
+	number := map[Field]*numberTable{}
+	literal := map[Field]*literalIndex{}
+	for i := range x.entries {
+		id := int32(i)
+		if x.entries[i].atoms == nil {
+			x.addWeak(id)
 		}
-		for _, a := range atoms[i] {
-			switch {
-			case a.field == findingCat:
-				x.finding[a.text] = append(x.finding[a.text], int32(i))
-			case a.field.Kind() == Text || a.field.Kind() == List:
-				if text[a.field] == nil {
-					text[a.field] = map[string][]int32{}
+		for _, a := range x.entries[i].atoms {
+			switch a.kind {
+			case atomFinding:
+				x.finding[a.text] = append(x.finding[a.text], id)
+			case atomText:
+				get(text, a.field).add(a.text, id)
+			case atomNumber:
+				get(number, a.field).add(a.num, id)
+			case atomLiteral:
+				l := get(literal, a.field)
+				l.field = a.field
+				for len(l.rules) <= a.literal {
+					l.rules = append(l.rules, nil)
 				}
-				text[a.field][a.text] = append(text[a.field][a.text], int32(i))
-			default:
-				if number[a.field] == nil {
-					number[a.field] = map[float64][]int32{}
-				}
-				number[a.field][a.num] = append(number[a.field][a.num], int32(i))
+				l.rules[a.literal] = append(l.rules[a.literal], id)
 			}
 		}
 	}
-	for f, r := range text {
-		x.text = append(x.text, textIndex{f, r})
+	for f, t := range text {
+		t.build()
+		x.text = append(x.text, textIndex{f, *t})
 	}
-	for f, r := range number {
-		x.number = append(x.number, numberIndex{f, r})
+	for f, t := range number {
+		t.build()
+		x.number = append(x.number, numberIndex{f, *t})
+	}
+	for _, l := range literal {
+		x.literal = append(x.literal, *l)
 	}
 	slices.SortFunc(x.text, func(a, b textIndex) int { return cmp.Compare(a.field, b.field) })
 	slices.SortFunc(x.number, func(a, b numberIndex) int { return cmp.Compare(a.field, b.field) })
+	slices.SortFunc(x.literal, func(a, b literalIndex) int { return cmp.Compare(a.field, b.field) })
 	return x
 }
 
-// candidates fills m.candidates with the rules that ev may match.
+func get[T any](m map[Field]*T, f Field) *T {
+	if m[f] == nil {
+		m[f] = new(T)
+	}
+	return m[f]
+}
+
+// addWeak puts a rule under every type that it may match.
+func (x *index) addWeak(id int32) {
+	types := guardRegions[0]
+	for i := range types.width() {
+		if x.guards[id]&types.bit(i) != 0 {
+			x.weak[i] = append(x.weak[i], id)
+		}
+	}
+}
+
+// candidates collects the rules that ev may match in m.candidates.
 func (x *index) candidates(m *Matcher, ev *Event) {
-	copy(m.candidates, x.always)
+	facts := guardOf(ev)
+	for _, id := range x.weak[trailingZeros(uint64(facts))] { // the type's region is the lowest
+		if x.guards[id].allows(facts) {
+			m.candidates.put(id)
+		}
+	}
 	for i := range x.text {
 		t := &x.text[i]
 		if !ev.Has(t.field) {
 			continue
 		}
-		for _, v := range m.folded(ev, subject{field: t.field}) {
-			for _, r := range t.rules[string(v)] {
-				m.candidates.put(int(r))
-			}
+		if t.field < firstList {
+			m.consider(t.table.find(m, ev.text[t.field]), facts)
+			continue
+		}
+		for _, v := range ev.lists[t.field-firstList] {
+			m.consider(t.table.find(m, v), facts)
 		}
 	}
 	for i := range x.number {
 		n := &x.number[i]
-		if !ev.Has(n.field) {
+		if ev.Has(n.field) {
+			m.consider(n.table.find(ev.num[n.field-firstNumber]), facts)
+		}
+	}
+	for i := range x.literal {
+		l := &x.literal[i]
+		if !ev.Has(l.field) {
 			continue
 		}
-		for _, r := range n.rules[ev.num[n.field-firstNumber]] {
-			m.candidates.put(int(r))
+		for _, id := range m.hits(ev, l.field).found {
+			if int(id) < len(l.rules) {
+				m.consider(l.rules[id], facts)
+			}
 		}
 	}
 	if len(x.finding) == 0 {
@@ -102,48 +152,30 @@ func (x *index) candidates(m *Matcher, ev *Event) {
 	}
 	for i := range ev.finds {
 		m.scratch = appendFold(m.scratch[:0], ev.finds[i].Cat)
-		for _, r := range x.finding[string(m.scratch)] {
-			m.candidates.put(int(r))
+		m.consider(x.finding[string(m.scratch)], facts)
+	}
+}
+
+func (m *Matcher) consider(rules []int32, facts guard) {
+	for _, id := range rules {
+		if m.rs.index.guards[id].allows(facts) {
+			m.candidates.put(id)
 		}
 	}
 }
 
-// commonness guesses which share of events has an atom; the index prefers the rare.
-func (a atom) commonness() float64 {
-	switch a.field {
-	case Type:
-		switch a.text {
-		case "tool_call":
-			return 0.6
-		case "resource_read", "discovery", "authentication":
-			return 0.15
-		}
-		return 0.03
-	case Outcome:
-		switch a.text {
-		case "success":
-			return 0.9
-		case "denied", "failure", "error":
-			return 0.1
-		}
-		return 0.05
-	case findingCat:
-		return 0.01
-	case ServerTransport, ActorAuthMethod, NetIPClass, SrcFormat, Env, Tenant, ServerName, Severity, MCPMethod:
-		return 0.4
-	case Reason, MCPErrorCode, MCPTool, HTTPStatus:
-		return 0.01
-	}
-	if a.field < NumFields && a.field.Kind() == Flag {
-		return 0.2
-	}
-	return 0.05
+// idSet is a set of rules that is walked in order: a bit per entry, and a bit per word of those.
+type idSet struct {
+	words, summary []uint64
 }
 
-func commonness(atoms []atom) float64 {
-	sum := 0.0
-	for _, a := range atoms {
-		sum += a.commonness()
-	}
-	return sum
+func newIDSet(n int) idSet {
+	words := (n + 63) / 64
+	return idSet{make([]uint64, words), make([]uint64, (words+63)/64)}
+}
+
+func (s *idSet) put(id int32) {
+	w := uint32(id) / 64
+	s.words[w] |= 1 << (uint32(id) % 64)
+	s.summary[w/64] |= 1 << (w % 64)
 }

@@ -9,7 +9,7 @@ type Matcher struct {
 	rs    *RuleSet
 	epoch uint64 // of the event at hand; stamps what was computed for it
 
-	candidates set
+	candidates idSet
 	fold       [firstNumber]foldCache
 	hit        [firstNumber]hitCache
 	one        [1]string
@@ -36,15 +36,15 @@ type foldCache struct {
 
 type hitCache struct {
 	epoch uint64
-	hits  set
+	hits
 }
 
 // NewMatcher makes a matcher for rs.
 func NewMatcher(rs *RuleSet) *Matcher {
-	m := &Matcher{rs: rs, candidates: make(set, (len(rs.rules)+63)/64), env: map[string]any{}}
+	m := &Matcher{rs: rs, candidates: newIDSet(len(rs.index.entries)), env: map[string]any{}}
 	for f, l := range rs.literals {
 		if l != nil {
-			m.hit[f].hits = l.newSet()
+			m.hit[f].hits = l.newHits()
 		}
 	}
 	return m
@@ -62,17 +62,29 @@ func (m *Matcher) Match(dst []Match, ev *Event) []Match {
 	}
 	m.epoch++
 	m.rs.index.candidates(m, ev)
-	for w, word := range m.candidates {
-		for ; word != 0; word &= word - 1 {
-			rule := m.rs.rules[w*64+trailingZeros(word)]
-			m.stats.Candidates++
-			if add, ok := rule.program.match(m, ev); ok {
-				m.stats.Matches++
-				dst = append(dst, Match{Rule: rule.Index, Add: add})
+	for i, summary := range m.candidates.summary {
+		m.candidates.summary[i] = 0
+		for ; summary != 0; summary &= summary - 1 {
+			w := i*64 + trailingZeros(summary)
+			word := m.candidates.words[w]
+			m.candidates.words[w] = 0
+			for ; word != 0; word &= word - 1 {
+				dst = m.try(dst, ev, w*64+trailingZeros(word))
 			}
 		}
 	}
 	return dst
+}
+
+// try evaluates what the index let through.
+func (m *Matcher) try(dst []Match, ev *Event, rule int) []Match {
+	m.stats.Candidates++
+	add, ok := m.rs.rules[rule].program.match(m, ev, m.rs.index.entries[rule].rest)
+	if !ok {
+		return dst
+	}
+	m.stats.Matches++
+	return append(dst, Match{Rule: rule, Add: add})
 }
 
 // program is the compiled condition of one rule.
@@ -96,7 +108,9 @@ type scoreTerm struct {
 	add   float64
 }
 
-func (p *program) match(m *Matcher, ev *Event) (add float64, ok bool) {
+// match reports whether ev matches, and what it adds. cond is what is left of
+// the rule's condition when the event passed the guard; nil: nothing.
+func (p *program) match(m *Matcher, ev *Event, cond pred) (add float64, ok bool) {
 	add = 1
 	switch p.kind {
 	case DetectSum:
@@ -109,7 +123,7 @@ func (p *program) match(m *Matcher, ev *Event) (add float64, ok bool) {
 			return 0, false
 		}
 	}
-	if !p.cond.eval(m, ev) {
+	if cond != nil && !cond.eval(m, ev) {
 		return 0, false
 	}
 	if p.kind == DetectScore {
@@ -201,16 +215,16 @@ func (m *Matcher) folded(ev *Event, s subject) [][]byte {
 }
 
 // hits returns which literals the field's texts hold: one pass per event and field.
-func (m *Matcher) hits(ev *Event, f Field) set {
+func (m *Matcher) hits(ev *Event, f Field) *hits {
 	c := &m.hit[f]
 	if c.epoch == m.epoch {
-		return c.hits
+		return &c.hits
 	}
 	c.epoch = m.epoch
-	clear(c.hits)
+	c.hits.clear()
 	l := m.rs.literals[f]
 	for _, v := range m.values(ev, subject{field: f}) {
-		m.scratch = l.scan(v, c.hits, m.scratch)
+		m.scratch = l.scan(v, &c.hits, m.scratch)
 	}
-	return c.hits
+	return &c.hits
 }

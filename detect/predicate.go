@@ -156,7 +156,8 @@ type textTest struct {
 	text  []byte   // folded unless cased
 	parts [][]byte // of a glob: the texts between stars, in order
 	re    *regexp.Regexp
-	lits  []int // ids of literals in the field's automaton, one of which is necessary; nil: unknown
+	lits  []int32 // ids of literals in the field's automaton, one of which is necessary; nil: unknown
+	lens  []int   // of each of them
 	cidr  netip.Prefix
 }
 

@@ -11,7 +11,7 @@ import (
 type Scanner struct {
 	lits    literals
 	cats    []catSet // by literal: which categories it calls for
-	hits    set
+	hits    hits
 	scratch []byte
 	budget  [numCats]int
 }
@@ -29,7 +29,7 @@ func NewScanner() *Scanner {
 		}
 	}
 	s.lits.build()
-	s.hits = s.lits.newSet()
+	s.hits = s.lits.newHits()
 	return s
 }
 
@@ -141,13 +141,11 @@ func (s *Scanner) text(ev *Event, v, dir string, cats catSet) {
 }
 
 func (s *Scanner) chunk(f finder, v string, cats catSet) {
-	clear(s.hits)
-	s.scratch = s.lits.scan(v, s.hits, s.scratch)
+	s.hits.clear()
+	s.scratch = s.lits.scan(v, &s.hits, s.scratch)
 	called := catSet(0)
-	for w, word := range s.hits {
-		for ; word != 0; word &= word - 1 {
-			called |= s.cats[w*64+trailingZeros(word)]
-		}
+	for _, id := range s.hits.found {
+		called |= s.cats[id]
 	}
 	if !ascii(v) {
 		called |= 1 << catHidden
@@ -169,15 +167,6 @@ func (s *Scanner) chunk(f finder, v string, cats catSet) {
 		s.budget[c] -= len(v)
 		detectors[c](f, v)
 	}
-}
-
-func ascii(s string) bool {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
 }
 
 // finder takes what the detectors of one text see.

@@ -32,7 +32,7 @@ import (
 type compiled struct {
 	pred  pred
 	canon string // what it means, for the rule's hash: equal meanings are equal texts
-	atoms []atom // one of them is necessary; nil: unknown
+	atoms []atom // nil: the index finds them in pred
 	cost  int
 }
 
@@ -210,9 +210,6 @@ func joinAll(parts []compiled) compiled {
 	for i, p := range parts {
 		preds[i] = p.pred
 		out.cost += p.cost
-		if p.atoms != nil && (out.atoms == nil || commonness(p.atoms) < commonness(out.atoms)) {
-			out.atoms = p.atoms
-		}
 	}
 	out.pred = preds
 	return out
@@ -225,15 +222,9 @@ func joinAny(parts []compiled) compiled {
 	slices.SortStableFunc(parts, func(a, b compiled) int { return cmp.Compare(a.cost, b.cost) })
 	out := compiled{canon: "any(" + canonJoin(parts) + ")"}
 	preds := make(anyPred, len(parts))
-	known := true
 	for i, p := range parts {
 		preds[i] = p.pred
 		out.cost += p.cost
-		out.atoms = append(out.atoms, p.atoms...)
-		known = known && p.atoms != nil
-	}
-	if !known {
-		out.atoms = nil
 	}
 	out.pred = preds
 	return out
