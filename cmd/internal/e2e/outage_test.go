@@ -13,8 +13,8 @@ import (
 func TestOutages(t *testing.T) {
 	short(t)
 	t.Parallel()
+	t.Run("kafka", func(t *testing.T) { t.Parallel(); needsJava(t); outages(t, true) }) // it takes longest
 	t.Run("embedded", func(t *testing.T) { t.Parallel(); outages(t, false) })
-	t.Run("kafka", func(t *testing.T) { t.Parallel(); needsJava(t); outages(t, true) })
 }
 
 func outages(t *testing.T, real bool) {

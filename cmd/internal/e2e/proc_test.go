@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -36,6 +37,10 @@ var binary = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "3"); err != nil { // they wait more than they compute
+		panic(err)
+	}
 	code := m.Run()
 	if file, err := binary(); err == nil {
 		_ = os.RemoveAll(filepath.Dir(file))
