@@ -9,7 +9,7 @@ import (
 // eventRows is a block of the table events.
 type eventRows struct {
 	rows
-	retention uint64
+	retention Retention
 
 	time, observed, flagged, late *fixed
 	claimed                       *nullable
@@ -64,8 +64,8 @@ type findingColumns struct {
 	score               *array[*fixed]
 }
 
-func newEventRows(retentionDays uint16) *eventRows {
-	r := &eventRows{rows: rows{table: "events"}, retention: uint64(retentionDays)}
+func newEventRows(retention Retention) *eventRows {
+	r := &eventRows{rows: rows{table: "events"}, retention: retention}
 	b := &r.rows
 	r.time, r.observed = add(b, "time", newTime()), add(b, "observed", newTime())
 	r.claimed = add(b, "claimed", newNullable(newTime()))
@@ -146,7 +146,7 @@ func (r *eventRows) append(ev *detect.Event) {
 	r.putList(r.pseudonyms, r.names)
 	r.putList(r.up, r.upNames)
 	r.putList(r.plainLabels, r.plain)
-	r.putFixed(r.days, r.retention)
+	r.putFixed(r.days, r.retention.days(severityCode(ev.Public(detect.Severity).Value)))
 	r.putLow(r.topic, ev.Topic)
 	r.putFixed(r.partition, uint64(ev.Partition))
 	r.offset.pad(r.n)

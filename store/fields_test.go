@@ -48,7 +48,7 @@ func TestEveryFieldHasAColumn(t *testing.T) {
 // What we send is exactly what the tables have: no silent conversion, no forgotten column.
 func TestColumnsAreThoseOfTheTables(t *testing.T) {
 	db := migrated(t)
-	for _, r := range []*rows{&newEventRows(90).rows, &newDeadRows().rows, &newLedgerRows().rows, &newAlertRows().rows} {
+	for _, r := range []*rows{&newEventRows(Retention{}).rows, &newDeadRows().rows, &newLedgerRows().rows, &newAlertRows().rows} {
 		want := map[string]string{}
 		_, data, err := db.Query(t.Context(), fmt.Sprintf("SELECT name, type FROM system.columns WHERE database = '%s' AND table = '%s'", db.Database(), r.table))
 		if err != nil {
@@ -179,7 +179,7 @@ func TestEveryFieldComesBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			db := migrated(t)
 			db.columnar = columnar
-			w := NewWriter(db, WriterOptions{RetentionDays: 77})
+			w := NewWriter(db, WriterOptions{Retention: Retention{77, 77, 77}})
 			var begin int64
 			rapid.Check(t, func(rt *rapid.T) {
 				b := w.NewBlock()

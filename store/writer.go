@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -40,8 +41,31 @@ type DeadLetter struct {
 
 // WriterOptions are what a Writer needs to know besides the database.
 type WriterOptions struct {
-	Instance      string // who stored it, for the ledger
-	RetentionDays uint16 // of events, 90 by default
+	Instance  string // who stored it, for the ledger
+	Retention Retention
+}
+
+// Retention is how many days events are kept, by severity. Zero values mean the defaults
+// named. A row keeps what was right when it was stored: a change is for new ones.
+type Retention struct {
+	Quiet  uint16 // debug and info; 30
+	Normal uint16 // low, medium and what has no severity; 90
+	Grave  uint16 // high and critical; 400
+}
+
+func (r *Retention) setDefaults() {
+	r.Quiet, r.Normal, r.Grave = cmp.Or(r.Quiet, 30), cmp.Or(r.Normal, 90), cmp.Or(r.Grave, 400)
+}
+
+// days is for a code of severityCode.
+func (r *Retention) days(severity uint64) uint64 {
+	switch severity {
+	case 1, 2:
+		return uint64(r.Quiet)
+	case 5, 6:
+		return uint64(r.Grave)
+	}
+	return uint64(r.Normal)
 }
 
 // Writer stores batches of events exactly once. It may be used from several goroutines;
@@ -53,9 +77,7 @@ type Writer struct {
 
 // NewWriter makes a writer on a database that Verify accepted.
 func NewWriter(db *DB, o WriterOptions) *Writer {
-	if o.RetentionDays == 0 {
-		o.RetentionDays = 90
-	}
+	o.Retention.setDefaults()
 	return &Writer{db: db, o: o}
 }
 
@@ -71,7 +93,7 @@ type Block struct {
 
 // NewBlock makes an empty block.
 func (w *Writer) NewBlock() *Block {
-	b := &Block{events: newEventRows(w.o.RetentionDays), dead: newDeadRows()}
+	b := &Block{events: newEventRows(w.o.Retention), dead: newDeadRows()}
 	b.Reset()
 	return b
 }

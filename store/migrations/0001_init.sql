@@ -4,7 +4,8 @@ CREATE DATABASE IF NOT EXISTS {{.DB}}{{.OnCluster}};
 
 -- One row per event. A column is a field's name with _ for the dot (net.ip is net_ip); values are public forms only.
 -- * Tenant first for row policies, a five-minute bucket second so that time ranges and "latest" read in order.
--- * Partitions are days of arrival, not of claimed time: a wild timestamp must not shatter the table.
+-- * Partitions are days of arrival, not of claimed time: a wild timestamp must not shatter the table. They are apart by
+--   retention too, so that what is due goes as whole parts: debug and info after 30 days, low and medium 90, high and critical 400.
 -- * Pseudonyms that repeat are LowCardinality: 1/5 of the bytes and 1/3 of the read time of String (doc.go has figures).
 -- * Kafka coordinates in every row: the identity of a stored event, for audit and replay.
 CREATE TABLE IF NOT EXISTS {{.DB}}.events{{.OnCluster}}
@@ -113,7 +114,7 @@ CREATE TABLE IF NOT EXISTS {{.DB}}.events{{.OnCluster}}
     pseudonyms          Array(LowCardinality(String)) COMMENT 'which plain or free fields hold a pseudonym instead of their text' CODEC(ZSTD(1)),
     up                  Array(LowCardinality(String)) COMMENT 'which fields the producer had hashed before' CODEC(ZSTD(1)),
     plain_labels        Array(LowCardinality(String)) COMMENT 'which labels are readable; the others are pseudonyms' CODEC(ZSTD(1)),
-    retention_days      UInt16 DEFAULT 90 CODEC(ZSTD(1)),
+    retention_days      UInt16 DEFAULT 90 COMMENT 'by severity, chosen by the writer' CODEC(ZSTD(1)),
 
     kafka_topic         LowCardinality(String),
     kafka_partition     UInt16 CODEC(ZSTD(1)),
@@ -173,6 +174,49 @@ SELECT tenant, toStartOfMinute(time) AS minute, server_name, type, mcp_tool, out
        uniqCombined64StateIf(toString(mcp_session), mcp_session != '') AS sessions
 FROM {{.DB}}.events
 GROUP BY tenant, minute, server_name, type, mcp_tool, outcome, severity;
+
+-- Roll-up by hour of each client, source and session: who was seen when, how often it failed, and with whom. One view for
+-- all kinds, so that a batch is one insert here. Sets are cut at 16: they say with whom, not how many.
+CREATE TABLE IF NOT EXISTS {{.DB}}.entity_1h{{.OnCluster}}
+(
+    tenant      LowCardinality(String),
+    kind        Enum8('client' = 1, 'source' = 2, 'session' = 3),
+    entity      String CODEC(ZSTD(1)),
+    hour        DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
+    events      SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    failures    SimpleAggregateFunction(sum, UInt64) COMMENT 'outcome failure, denied or error' CODEC(T64, ZSTD(1)),
+    denied      SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    findings    SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    bytes_in    SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    bytes_out   SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    max_ms      SimpleAggregateFunction(max, Float64) CODEC(ZSTD(1)),
+    worst       SimpleAggregateFunction(max, Int8) COMMENT 'the highest severity, as a number' CODEC(ZSTD(1)),
+    first_seen  SimpleAggregateFunction(min, DateTime64(3, 'UTC')) CODEC(ZSTD(1)),
+    last_seen   SimpleAggregateFunction(max, DateTime64(3, 'UTC')) CODEC(ZSTD(1)),
+    servers     SimpleAggregateFunction(groupUniqArrayArray(16), Array(String)) CODEC(ZSTD(1)),
+    tools       SimpleAggregateFunction(groupUniqArrayArray(16), Array(String)) CODEC(ZSTD(1)),
+    clients     SimpleAggregateFunction(groupUniqArrayArray(16), Array(String)) COMMENT 'not of a client itself' CODEC(ZSTD(1)),
+    sources     SimpleAggregateFunction(groupUniqArrayArray(16), Array(String)) COMMENT 'not of a source itself' CODEC(ZSTD(1))
+)
+ENGINE = {{engine "AggregatingMergeTree"}}
+PARTITION BY toYYYYMM(hour)
+ORDER BY (tenant, kind, entity, hour)
+TTL hour + INTERVAL 400 DAY
+SETTINGS {{.Dedup}};
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS {{.DB}}.entity_1h_mv{{.OnCluster}} TO {{.DB}}.entity_1h AS
+SELECT tenant, e.1 AS kind, e.2 AS entity, toStartOfHour(time) AS hour,
+       count() AS events, countIf(outcome IN ('failure', 'denied', 'error')) AS failures, countIf(outcome = 'denied') AS denied,
+       sum(length(findings.cat)) AS findings, sum(ifNull(io_args_bytes, 0)) AS bytes_in, sum(ifNull(io_result_bytes, 0)) AS bytes_out,
+       max(ifNull(io_duration_ms, 0)) AS max_ms, max(toInt8(severity)) AS worst, min(events.time) AS first_seen, max(events.time) AS last_seen,
+       groupUniqArray(16)(toString(server_name)) AS servers,
+       groupUniqArrayIf(16)(toString(mcp_tool), mcp_tool != '') AS tools,
+       groupUniqArrayIf(16)(toString(actor_client_id), kind != 'client' AND actor_client_id != '') AS clients,
+       groupUniqArrayIf(16)(toString(net_ip), kind != 'source' AND net_ip != '') AS sources
+FROM {{.DB}}.events
+ARRAY JOIN [('client', toString(actor_client_id)), ('source', toString(net_ip)), ('session', toString(mcp_session))] AS e
+WHERE e.2 != ''
+GROUP BY tenant, kind, entity, hour;
 
 -- Records that could not become an event. The bytes stay in Kafka: nothing here holds a payload.
 CREATE TABLE IF NOT EXISTS {{.DB}}.dead_letters{{.OnCluster}}
@@ -315,3 +359,45 @@ SELECT time, tenant, server_name, type, outcome, reason, severity,
        arrayStringConcat(arrayDistinct(arrayMap(x -> toString(x), findings.cat)), ', ') AS seen,
        io_duration_ms AS ms, late, kafka_topic, kafka_partition, kafka_offset
 FROM {{.DB}}.events;
+
+-- Sessions of MCP, by hour rows of the roll-up: two clients or two sources of one session are worth a look.
+CREATE OR REPLACE VIEW {{.DB}}.v_sessions{{.OnCluster}} AS
+SELECT tenant, entity AS session, min(r.first_seen) AS started, max(r.last_seen) AS ended, dateDiff('second', started, ended) AS seconds,
+       sum(r.events) AS events, sum(r.failures) AS failures, sum(r.denied) AS denied, sum(r.findings) AS findings,
+       sum(r.bytes_in) AS bytes_in, sum(r.bytes_out) AS bytes_out, max(r.max_ms) AS max_ms, CAST(max(r.worst), 'Enum8(\'\' = 0, \'debug\' = 1, \'info\' = 2, \'low\' = 3, \'medium\' = 4, \'high\' = 5, \'critical\' = 6)') AS worst,
+       groupUniqArrayArray(r.clients) AS clients, groupUniqArrayArray(r.sources) AS sources,
+       groupUniqArrayArray(r.servers) AS servers, groupUniqArrayArray(r.tools) AS tools
+FROM {{.DB}}.entity_1h AS r
+WHERE kind = 'session'
+GROUP BY tenant, session;
+
+-- What each tool was used for, by hour.
+CREATE OR REPLACE VIEW {{.DB}}.v_tool_usage{{.OnCluster}} AS
+SELECT tenant, toStartOfHour(minute) AS hour, server_name, mcp_tool AS tool,
+       sum(r.events) AS calls, sumIf(r.events, outcome = 'denied') AS denied, sumIf(r.events, outcome IN ('failure', 'error')) AS failed,
+       sum(r.findings) AS findings, sum(r.bytes_in) AS bytes_in, sum(r.bytes_out) AS bytes_out, max(r.max_ms) AS max_ms,
+       uniqCombined64Merge(r.clients) AS clients, uniqCombined64Merge(r.sessions) AS sessions,
+       min(r.first_seen) AS first_seen, max(r.last_seen) AS last_seen
+FROM {{.DB}}.events_1m AS r
+WHERE type = 'tool_call'
+GROUP BY tenant, hour, server_name, tool;
+
+-- One row per piece of evidence of an alert. It needs no event: what it names may have expired already.
+CREATE OR REPLACE VIEW {{.DB}}.v_alert_evidence{{.OnCluster}} AS
+SELECT tenant, alert_id, rule_id, rule_title, severity, fired_at, state,
+       ev.1 AS event_id, ev.2 AS time, ev.3 AS kafka_partition, ev.4 AS kafka_offset, ev.5 AS server_name, ev.6 AS type,
+       ev.7 AS outcome, ev.8 AS tool, ev.9 AS finding, ev.10 AS context
+FROM {{.DB}}.v_alerts
+ARRAY JOIN arrayZip(evidence.event_id, evidence.time, evidence.partition, evidence.offset, evidence.server, evidence.type,
+                    evidence.outcome, evidence.tool, evidence.finding, evidence.context) AS ev;
+
+-- Which rules cost attention, by day: many alerts, few of them acted on, is what to tune first.
+CREATE OR REPLACE VIEW {{.DB}}.v_rule_noise{{.OnCluster}} AS
+SELECT tenant, toDate(bucket_start) AS day, rule_id, any(rule_title) AS title, max(severity) AS worst,
+       count() AS alerts, uniqExact(group_id) AS groups, sum(v_alerts.count) AS events, countIf(notEmpty(told)) AS told_alerts,
+       countIf(state = 'open') AS open, countIf(state = 'acked') AS acked, countIf(state = 'resolved') AS resolved,
+       countIf(state = 'suppressed') AS suppressed,
+       round((open + suppressed) / alerts, 3) AS ignored_share,
+       round(avgIf(dateDiff('second', fired_at, state_at), state != 'open'), 0) AS seconds_to_action, max(fired_at) AS last_fired
+FROM {{.DB}}.v_alerts
+GROUP BY tenant, day, rule_id;
