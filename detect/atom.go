@@ -1,6 +1,9 @@
 package detect
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // atom is a fact about an event that one lookup decides, or the literal pass of its field.
 type atom struct {
@@ -154,4 +157,17 @@ func commonness(atoms []atom) float64 {
 		sum += a.commonness()
 	}
 	return sum
+}
+
+// atomText says what an atom is: mcp.tool rm, io.args ~xp_cmdshell, finding sqli.
+func (rs *RuleSet) atomText(a atom) string {
+	switch a.kind {
+	case atomFinding:
+		return "finding " + a.text
+	case atomLiteral:
+		return fmt.Sprintf("%s ~%s", a.field, rs.literals[a.field].words[a.literal])
+	case atomNumber:
+		return fmt.Sprintf("%s %g", a.field, a.num)
+	}
+	return fmt.Sprintf("%s %s", a.field, a.text)
 }

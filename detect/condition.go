@@ -169,6 +169,11 @@ func (c *compiler) text(key, value *yaml.Node, s subject, m modifiers) compiled 
 	if p.equal == nil && p.tests == nil {
 		return never
 	}
+	if len(p.equal) == 1 {
+		for v := range p.equal {
+			p.one = v
+		}
+	}
 	op := m.op
 	for _, f := range []struct {
 		on   bool

@@ -1,5 +1,7 @@
 package detect
 
+import "slices"
+
 // A guard says which values of the small closed sets (type, outcome, transport ...) an event may
 // have for a rule to match. Every set has a region of bits: one for each of its values, one for
 // "absent" and one for "something else". An event has one bit in each region, so that one AND and
@@ -82,10 +84,20 @@ func (r *guardRegion) find(s string) uint {
 	return 0
 }
 
-// guardOf is the event's side: one bit in each region.
-func guardOf(ev *Event) (g guard) {
+// limited are the regions that some guard limits, and always that of the type.
+func limited(guards []guard) (out []*guardRegion) {
 	for i := range guardRegions {
 		r := &guardRegions[i]
+		if i == 0 || slices.ContainsFunc(guards, func(g guard) bool { return g&r.all() != r.all() }) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// guardOf is the event's side: one bit in each region.
+func guardOf(ev *Event, regions []*guardRegion) (g guard) {
+	for _, r := range regions {
 		switch {
 		case !ev.Has(r.field):
 			g |= r.bit(guardAbsent)

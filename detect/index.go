@@ -14,6 +14,7 @@ func trailingZeros(w uint64) int { return bits.TrailingZeros64(w) }
 type index struct {
 	entries []indexed // by rule
 	guards  []guard   // by rule; in a slice of their own because most rules end here
+	regions []*guardRegion
 	weak    [guardFirst + 14][]int32
 	text    []textIndex
 	number  []numberIndex
@@ -49,6 +50,7 @@ func buildIndex(rules []*Rule, _ [][]atom) index {
 		x.entries = append(x.entries, indexed{rest: p.rest, atoms: atomsOf(p.rest)})
 		x.guards = append(x.guards, p.guard)
 	}
+	x.regions = limited(x.guards)
 	text := map[Field]*textTable{}
 	number := map[Field]*numberTable{}
 	literal := map[Field]*literalIndex{}
@@ -111,7 +113,7 @@ func (x *index) addWeak(id int32) {
 
 // candidates collects the rules that ev may match in m.candidates.
 func (x *index) candidates(m *Matcher, ev *Event) {
-	facts := guardOf(ev)
+	facts := guardOf(ev, x.regions)
 	for _, id := range x.weak[trailingZeros(uint64(facts))] { // the type's region is the lowest
 		if x.guards[id].allows(facts) {
 			m.candidates.put(id)

@@ -192,7 +192,7 @@ func (l *literals) scan(s string, h *hits, scratch []byte) []byte {
 }
 
 const (
-	minLanes = 48 // bytes from which on a text is read in lanes
+	minLanes = 24 // bytes from which on a text is read in lanes
 	numLanes = 4
 )
 

@@ -140,32 +140,3 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
-
-func FuzzMatch(f *testing.F) {
-	rs := pack(f)
-	m, s := NewMatcher(rs), NewScanner()
-	f.Add("tool_call", "../../etc/passwd", "203.0.113.9")
-	f.Add("resource_read", "http://0xa9fea9fe/ \xff\xfe %zz%25", "::ffff:1.2.3.4%eth0")
-	f.Add("tool_definition", "\u202e\u200b\u200b\u200b<svg onload=", "x")
-	f.Fuzz(func(t *testing.T, typ, text, ip string) {
-		ev := &Event{Time: TestStart}
-		ev.Set(Type, typ)
-		ev.Set(Outcome, "success")
-		ev.Set(NetIP, ip)
-		ev.Set(MCPResource, text)
-		ev.Add(IOArgs, text)
-		ev.Add(IOResult, text)
-		ev.SetLabel("expects", ip)
-		ev.Derive()
-		s.Scan(ev)
-		first := fmt.Sprint(m.Match(nil, ev))
-		if second := fmt.Sprint(m.Match(nil, ev)); first != second {
-			t.Fatalf("%s, then %s", first, second)
-		}
-		for _, x := range ev.Findings() {
-			if x.Score <= 0 || x.Score > 1 || x.Rule == "" {
-				t.Fatalf("%+v", x)
-			}
-		}
-	})
-}

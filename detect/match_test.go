@@ -12,14 +12,19 @@ import (
 
 const ruleHead = "schema: rule/v1\nid: %s\nname: n%d\ntitle: A rule\nseverity: high\n"
 
-// ruleSet loads one rule per body.
-func ruleSet(t testing.TB, bodies ...string) *RuleSet {
-	t.Helper()
+// yamlFS has one rule per body, and two lists.
+func yamlFS(bodies []string) fstest.MapFS {
 	var b strings.Builder
 	for i, body := range bodies {
 		fmt.Fprintf(&b, "---\n"+ruleHead+"%s\n", fmt.Sprintf("AA-%03d", i), i, body)
 	}
-	rs, err := Load(fstest.MapFS{"r.yaml": {Data: []byte(b.String())}, "lists/a.yaml": {Data: []byte("admin_tools: [rm, 'admin.*']\nbad_asn: [64500]\n")}})
+	return fstest.MapFS{"r.yaml": {Data: []byte(b.String())}, "lists/a.yaml": {Data: []byte("admin_tools: [rm, 'admin.*']\nbad_asn: [64500]\n")}}
+}
+
+// ruleSet loads one rule per body.
+func ruleSet(t testing.TB, bodies ...string) *RuleSet {
+	t.Helper()
+	rs, err := Load(yamlFS(bodies))
 	if err != nil {
 		t.Fatal(err)
 	}

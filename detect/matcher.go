@@ -1,6 +1,10 @@
 package detect
 
-import "github.com/expr-lang/expr/vm"
+import (
+	"net/netip"
+
+	"github.com/expr-lang/expr/vm"
+)
 
 // Matcher evaluates the stateless part of a rule set: which rules an event
 // matches. It holds scratch memory; one goroutine owns it. Where nothing
@@ -12,6 +16,7 @@ type Matcher struct {
 	candidates idSet
 	fold       [firstNumber]foldCache
 	hit        [firstNumber]hitCache
+	addr       addrCache
 	one        [1]string
 	scratch    []byte
 	labels     [][]byte
@@ -37,6 +42,14 @@ type foldCache struct {
 type hitCache struct {
 	epoch uint64
 	hits
+}
+
+// addrCache is the address in a field, for the many rules that may ask for its range.
+type addrCache struct {
+	epoch uint64
+	field Field
+	addr  netip.Addr
+	ok    bool
 }
 
 // NewMatcher makes a matcher for rs.
@@ -212,6 +225,15 @@ func (m *Matcher) folded(ev *Event, s subject) [][]byte {
 		c.values = append(c.values, c.buf[start:len(c.buf):len(c.buf)])
 	}
 	return c.values
+}
+
+// address returns the address in a text field, parsed once per event.
+func (m *Matcher) address(ev *Event, f Field) (netip.Addr, bool) {
+	if c := &m.addr; c.epoch != m.epoch || c.field != f {
+		c.epoch, c.field = m.epoch, f
+		c.addr, c.ok = parseAddr(ev.text[f])
+	}
+	return m.addr.addr, m.addr.ok
 }
 
 // hits returns which literals the field's texts hold: one pass per event and field.

@@ -99,6 +99,7 @@ func compare(op string, x float64, of []float64) bool {
 type textPred struct {
 	of    subject
 	equal map[string]struct{} // folded; besides tests, never with all
+	one   string              // the only one of equal
 	tests []textTest
 	all   bool
 	neq   bool // the subject has a value, and none passes
@@ -121,8 +122,8 @@ func (p *textPred) eval(m *Matcher, ev *Event) bool {
 
 func (p *textPred) any(m *Matcher, ev *Event) bool {
 	if p.equal != nil {
-		for _, v := range m.folded(ev, p.of) {
-			if _, ok := p.equal[string(v)]; ok {
+		for _, v := range m.values(ev, p.of) {
+			if p.equals(m, v) {
 				return true
 			}
 		}
@@ -133,6 +134,16 @@ func (p *textPred) any(m *Matcher, ev *Event) bool {
 		}
 	}
 	return false
+}
+
+// equals reports whether v is one of the values that equal has.
+func (p *textPred) equals(m *Matcher, v string) bool {
+	if p.one != "" && ascii(v) {
+		return equalASCII(v, p.one)
+	}
+	m.scratch = appendFold(m.scratch[:0], v)
+	_, ok := p.equal[string(m.scratch)]
+	return ok
 }
 
 type testKind uint8
@@ -189,6 +200,10 @@ func (t *textTest) eval(m *Matcher, ev *Event, s subject) bool {
 	if t.kind == testRegex {
 		return t.regex(m.values(ev, s))
 	}
+	if t.kind == testCIDR && s.label == "" && s.field < firstList {
+		a, ok := m.address(ev, s.field)
+		return ok && t.cidr.Contains(a)
+	}
 	if t.cased || t.kind >= testRegex {
 		for _, v := range m.values(ev, s) {
 			if t.raw(v) {
@@ -222,8 +237,8 @@ func (t *textTest) regex(values []string) bool {
 func (t *textTest) raw(v string) bool {
 	switch t.kind {
 	case testCIDR:
-		a, err := netip.ParseAddr(v)
-		return err == nil && t.cidr.Contains(a.Unmap().WithZone(""))
+		a, ok := parseAddr(v)
+		return ok && t.cidr.Contains(a)
 	case testSQLi:
 		ok, _ := libinjection.IsSQLi(v[:min(len(v), maxClassify)])
 		return ok
@@ -239,6 +254,11 @@ func (t *textTest) raw(v string) bool {
 		return strings.Contains(v, string(t.text))
 	}
 	return t.bytes([]byte(v))
+}
+
+func parseAddr(v string) (netip.Addr, bool) {
+	a, err := netip.ParseAddr(v)
+	return a.Unmap().WithZone(""), err == nil
 }
 
 func (t *textTest) bytes(v []byte) bool {
