@@ -148,3 +148,18 @@ func TestPollStopsWithItsContext(t *testing.T) {
 		t.Errorf("Poll: %v, want the context's error", err)
 	}
 }
+
+// Whoever is stuck with a batch reads no further, and its lag has to grow nevertheless.
+func TestLagGrowsBehindAnOwnerThatIsStuck(t *testing.T) {
+	kafkatest.Both(t, func(t *testing.T, brokers []string) {
+		topic := newTopic(t, brokers, 1)
+		produce(t, brokers, topic, 0, 0, 10)
+		c := consumer(t, brokers, topic, func(o *kafka.ConsumerOptions) { o.MaxRows, o.PrefetchBytes, o.MaxBytes = 1, 1, 1 })
+		poll(t, c) // and never committed
+		// Each is a stored batch of its own, so that a few are enough to stop the reading.
+		for i := range 20 {
+			produce(t, brokers, topic, 0, 10+i, 1)
+		}
+		kafkatest.Eventually(t, 15*time.Second, "the lag to be 30", func() bool { return c.Lag()[0] == 30 })
+	})
+}

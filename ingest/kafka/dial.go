@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -84,6 +85,15 @@ func (c Config) client() (*kgo.Client, error) {
 func hangUp(client *kgo.Client) {
 	if t, ok := client.Transport.(*kgo.Transport); ok {
 		t.CloseIdleConnections()
+	}
+}
+
+// freshen drops idle connections after an error that was not a broker's answer: when a
+// broker went away, each of them would cost an attempt of its own.
+func freshen(client *kgo.Client, err error) {
+	var answer kgo.Error
+	if err != nil && !errors.As(err, &answer) && !errors.Is(err, context.Canceled) {
+		hangUp(client)
 	}
 }
 

@@ -78,6 +78,7 @@ func (f *fetcher) run(ctx context.Context, offset int64) {
 				f.log.Warn("kafka: fetch failed; trying again", "topic", f.topic, "partition", f.partition, "offset", offset, "error", err)
 			}
 			f.stats.FetchErrors.Add(1)
+			freshen(f.client, err)
 			if !pauseFor(ctx, pause) {
 				return
 			}
@@ -154,16 +155,34 @@ func (f *fetcher) deliver(ctx context.Context, offset int64, got fetched) (next 
 }
 
 func (f *fetcher) send(ctx context.Context, c chunk) bool {
-	select {
-	case f.out <- c:
-	case <-ctx.Done():
-		return false
+	look := time.NewTicker(lookAgain)
+	defer look.Stop()
+	for sent := false; !sent; {
+		select {
+		case f.out <- c:
+			sent = true
+		case <-look.C:
+			f.lookAtEnd(ctx)
+		case <-ctx.Done():
+			return false
+		}
 	}
 	select {
 	case f.wake <- struct{}{}:
 	default: // Poll has a wake-up coming already
 	}
 	return true
+}
+
+// lookAgain is how often a fetcher that may not read on asks how long the log has become:
+// what waits behind an owner that is stuck must show.
+const lookAgain = 2 * time.Second
+
+func (f *fetcher) lookAtEnd(ctx context.Context) {
+	// An error shows when reading goes on; until then the old mark stands.
+	if all, err := listBounds(ctx, f.client, f.topic, []int32{f.partition}); err == nil {
+		f.highWater.Store(all[f.partition].last)
+	}
 }
 
 // relocate finds where to go on when the log does not have offset (kafka-go's Reader skips

@@ -15,6 +15,12 @@ import (
 // held is dropped, and Poll goes on with the new assignment. Every error but those that
 // Permanent reports is worth another try.
 func (c *Consumer) Poll(ctx context.Context) (Batch, error) {
+	b, err := c.poll(ctx)
+	freshen(c.client, err)
+	return b, err
+}
+
+func (c *Consumer) poll(ctx context.Context) (Batch, error) {
 	for {
 		if c.closed {
 			return Batch{}, ErrClosed

@@ -180,6 +180,7 @@ func (p *Producer) send(ctx context.Context, to target, records []Record) error 
 		if err == nil || !transient(err) {
 			return err
 		}
+		freshen(p.client, err)
 		if unknownTopic(err) && time.Since(began) > topicTakes {
 			return kgo.UnknownTopicOrPartition
 		}
