@@ -149,8 +149,10 @@ func showRule(w io.Writer, r *detect.Rule) {
 	pair("from", fmt.Sprintf("%s:%d", r.File, r.Line))
 	pair("hash", row.Hash)
 	for _, part := range []struct{ head, text string }{
-		{"", r.Info.Description}, {"What to do", r.Info.Runbook},
-		{"Likely false alarms", strings.Join(r.FalsePositives, "\n")}, {"References", strings.Join(r.Info.References, "\n")},
+		{"", r.Info.Description},
+		{"What to do", r.Info.Runbook},
+		{"Likely false alarms", strings.Join(r.FalsePositives, "\n")},
+		{"References", strings.Join(r.Info.References, "\n")},
 	} {
 		if part.text == "" {
 			continue

@@ -2,8 +2,8 @@ package kafka
 
 import (
 	"context"
-	"errors"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"time"
