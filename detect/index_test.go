@@ -145,15 +145,15 @@ func TestGuardsDecide(t *testing.T) {
 // TestRarestAtom says which atom a rule stands under.
 func TestRarestAtom(t *testing.T) {
 	for match, want := range map[string]string{
-		"{type: tool_call, mcp.tool: rm}":                                "mcp.tool rm",
-		"{type: tool_call, io.args|contains: xp_cmdshell}":               "io.args ~xp_cmdshell",
-		"{server.name: files, io.args|re: '(?i)drop\\s+table'}":          "io.args ~table",
-		"{mcp.tool|startswith: admin, actor.client_id: c}":               "actor.client_id c",
-		"{io.findings: {cat: sqli, score|gte: 0.5}, env: prod}":          "finding sqli",
-		"{http.status: 429}":                                             "http.status 429",
-		"{any: [{mcp.tool: a}, {io.args|contains: needle}]}":             "mcp.tool a io.args ~needle",
-		"{any: [{mcp.tool: a}, {io.duration_ms|gt: 5}]}":                 "",
-		"{type: tool_call, not: {mcp.tool: a}}":                          "",
+		"{type: tool_call, mcp.tool: rm}":                                 "mcp.tool rm",
+		"{type: tool_call, io.args|contains: xp_cmdshell}":                "io.args ~xp_cmdshell",
+		"{server.name: files, io.args|re: '(?i)drop\\s+table'}":           "io.args ~table",
+		"{mcp.tool|startswith: admin, actor.client_id: c}":                "actor.client_id c",
+		"{io.findings: {cat: sqli, score|gte: 0.5}, env: prod}":           "finding sqli",
+		"{http.status: 429}":                                              "http.status 429",
+		"{any: [{mcp.tool: a}, {io.args|contains: needle}]}":              "mcp.tool a io.args ~needle",
+		"{any: [{mcp.tool: a}, {io.duration_ms|gt: 5}]}":                  "",
+		"{type: tool_call, not: {mcp.tool: a}}":                           "",
 		"{io.args|contains|all: [ab, longer words], mcp.tool: 'x*long*'}": "io.args ~longer words",
 	} {
 		rs := ruleSet(t, "match: "+match)
