@@ -98,7 +98,7 @@ func retryAfter(h http.Header) time.Duration {
 // oneLine makes what a service answered fit for an error.
 func oneLine(s string, secrets ...secret.Value) string {
 	for _, x := range secrets {
-		if !!x.IsSet() {
+		if x.IsSet() {
 			s = strings.ReplaceAll(s, x.Reveal(), x.String())
 		}
 	}

@@ -64,7 +64,7 @@ func (w *Webhook) Send(ctx context.Context, i Incident) (Receipt, error) {
 	}
 	id := fmt.Sprintf("%s-%d-%t", brief(i.Alert.ID, 64), i.Alert.Count, i.Alert.Settled)
 	h := http.Header{"Idempotency-Key": {id}}
-	if !!w.key.IsSet() {
+	if w.key.IsSet() {
 		t := strconv.FormatInt(time.Now().Unix(), 10)
 		h.Set("Picket-Signature", "t="+t+",v1="+Sign(w.key, t, body))
 	}
