@@ -3,6 +3,8 @@ package store
 import (
 	"flag"
 	"fmt"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,27 +23,51 @@ func BenchmarkStore(b *testing.B) {
 		db := migrated(b)
 		n := *benchStoreRows
 		start := time.Now()
-		entropy, spent := fillPlausible(b, db, n)
-		b.Logf("%d rows in %s (%s in the writer: %.0f rows/s)", n, time.Since(start).Round(time.Second), spent.Round(time.Second), float64(n)/spent.Seconds())
+		f := fillPlausible(b, db, n, Retention{})
+		fmt.Printf("%d rows in %s, of which the writer and the engine took %s, and %.1f us of CPU a row\n", n, time.Since(start).Round(time.Second),
+			f.wall.Round(time.Second), float64(f.cpu.Microseconds())/float64(n))
 		start = time.Now()
-		for _, t := range []string{"events", "events_1m"} {
+		for _, t := range []string{"events", "events_1m", "entity_1h"} {
 			if err := db.exec(b.Context(), "OPTIMIZE TABLE "+db.table(t)+" FINAL SETTINGS optimize_skip_merged_partitions = 1"); err != nil {
-				b.Log(err)
+				b.Fatal(err)
 			}
 		}
-		b.Logf("merged in %s", time.Since(start).Round(time.Second))
+		fmt.Printf("merged in %s\n", time.Since(start).Round(time.Second))
 		disk := db.bytesOf(b, "events")
 		b.ReportMetric(disk/float64(n), "disk-B/event")
-		b.ReportMetric(entropy, "entropy-B/event")
-		b.Log("\n" + db.sizes(b, n))
+		b.ReportMetric(f.entropy, "entropy-B/event")
+		fmt.Print(db.sizes(b, n))
 	}
 }
 
-// fillPlausible stores n events and returns the entropy of one in bytes.
-func fillPlausible(b *testing.B, db *DB, n int64) (entropy float64, spent time.Duration) {
+// filled is what it took to store plausible events.
+type filled struct {
+	entropy   float64 // of one event, in bytes
+	wall, cpu time.Duration
+}
+
+// cpuTime is what this process, and so the engine in it, has used.
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	raw, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		return 0 // not Linux
+	}
+	_, rest, _ := strings.Cut(string(raw), ") ")
+	fields := strings.Fields(rest)
+	user, err1 := strconv.Atoi(fields[11])
+	system, err2 := strconv.Atoi(fields[12])
+	if err1 != nil || err2 != nil {
+		b.Fatalf("read /proc/self/stat: %q", raw)
+	}
+	return time.Duration(user+system) * time.Second / 100
+}
+
+// fillPlausible stores n events.
+func fillPlausible(b *testing.B, db *DB, n int64, retention Retention) (f filled) {
 	b.Helper()
 	g := newPlausible(1, day)
-	w := NewWriter(db, WriterOptions{Instance: "bench"})
+	w := NewWriter(db, WriterOptions{Instance: "bench", Retention: retention})
 	const batch = 10_000
 	blocks := make([]*Block, plausibleParts)
 	begin := make([]int64, plausibleParts)
@@ -49,11 +75,12 @@ func fillPlausible(b *testing.B, db *DB, n int64) (entropy float64, spent time.D
 		blocks[p], begin[p] = w.NewBlock(), g.offsets[p]
 	}
 	flush := func(p int) {
-		t := time.Now()
+		began, used := time.Now(), cpuTime(b)
 		if err := w.Insert(b.Context(), BatchID{Topic: "mcp.events", Partition: int32(p), Begin: begin[p], End: g.offsets[p]}, blocks[p]); err != nil {
 			b.Fatal(err)
 		}
-		spent += time.Since(t)
+		f.wall += time.Since(began)
+		f.cpu += cpuTime(b) - used
 		blocks[p].Reset()
 		begin[p] = g.offsets[p]
 	}
@@ -73,7 +100,8 @@ func fillPlausible(b *testing.B, db *DB, n int64) (entropy float64, spent time.D
 			flush(p)
 		}
 	}
-	return g.bits / 8 / float64(n), spent
+	f.entropy = g.bits / 8 / float64(n)
+	return f
 }
 
 func (db *DB) bytesOf(b *testing.B, table string) float64 {
