@@ -137,28 +137,23 @@ func benchEvent(r *rand.Rand, i int) BenchEvent {
 	num(Seq, i)
 	set(Tenant, "acme")
 	set(ServerName, fmt.Sprintf("files-%d", r.IntN(20)))
-	set(ServerVersion, "1.2.3")
 	set(ServerInstance, fmt.Sprintf("files-7d9f-%d", r.IntN(4)))
 	set(ServerTransport, pick("http", "http", "stdio", "sse"))
 	set(ActorSubject, fmt.Sprintf("auth0|5f7c8ec7c33c6c004bba%04x", r.IntN(500)))
 	set(ActorClientID, fmt.Sprintf("client-%d", r.IntN(300)))
 	set(ActorAuthMethod, pick("bearer", "oauth", "api_key"))
-	set(ClientName, "claude-desktop")
 	set(ClientUserAgent, "claude-desktop/1.2."+fmt.Sprint(r.IntN(9)))
 	set(NetIP, fmt.Sprintf("203.0.%d.%d", r.IntN(4)+110, r.IntN(250)+1))
-	num(NetPort, 50000+r.IntN(9000))
-	set(MCPSession, fmt.Sprintf("7f3c2b1a-0d4e-%04x", r.IntN(1000)))
+	set(MCPSession, fmt.Sprintf("7f3c2b1a-%04x", r.IntN(1000)))
 	typ := "heartbeat"
 	switch k := r.IntN(100); {
 	case k < 60:
 		typ = "tool_call"
 		set(MCPMethod, "tools/call")
 		set(MCPTool, pick("read_text_file", "search.documents", "query_orders", "create_note", "list_issues"))
-		set(MCPRequestID, fmt.Sprint(i))
 		set(IOArgs, fmt.Sprintf("/srv/projects/%s/notes/%s-%d.md", pick(benchWords...), pick(benchWords...), i), prose(120+r.IntN(60)))
 		num(IODurationMS, r.IntN(400))
 		num(IOResultBytes, r.IntN(20000))
-		num(IORows, r.IntN(90))
 	case k < 75:
 		typ = "resource_read"
 		set(MCPMethod, "resources/read")

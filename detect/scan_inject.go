@@ -21,32 +21,34 @@ var (
 // findSQLi adds up signals: libinjection alone flags ordinary SQL and prose.
 func findSQLi(f finder, v string) {
 	var signals, hard float64
-	if sqlPrimitive.MatchString(v) {
+	if gatePrimitive.open(f.seen) && sqlPrimitive.MatchString(v) {
 		hard = 0.7
 	}
-	for _, m := range sqlTautology.FindAllStringSubmatch(v, 8) {
-		if strings.EqualFold(m[1], m[2]) {
-			signals += 0.5
-			break
+	if gateTautology.open(f.seen) {
+		for _, m := range sqlTautology.FindAllStringSubmatch(v, 8) {
+			if strings.EqualFold(m[1], m[2]) {
+				signals += 0.5
+				break
+			}
 		}
 	}
-	if sqlUnion.MatchString(v) {
+	if gateUnion.open(f.seen) && sqlUnion.MatchString(v) {
 		signals += 0.4
 	}
-	if sqlBreak.MatchString(v) {
+	if f.seen&seenQuote != 0 && quoteBreaks(v) && sqlBreak.MatchString(v) {
 		signals += 0.3
 	}
-	if sqlComment.MatchString(v) {
+	if gateComment.open(f.seen) && sqlComment.MatchString(v) {
 		signals += 0.3
 	}
-	if sqlSplit.MatchString(v) {
+	if f.seen&seenBlock != 0 && sqlSplit.MatchString(v) {
 		signals += 0.4
 	}
-	if sqlStatement.MatchString(v) {
+	if signals > 0 && sqlStatement.MatchString(v) {
 		// A whole statement is what a SQL tool is for; only what reaches beyond the database stays.
 		signals /= 2
 	}
-	if sqlStacked.MatchString(v) {
+	if gateStacked.open(f.seen) && sqlStacked.MatchString(v) {
 		signals += 0.5
 	}
 	if ok, _ := libinjection.IsSQLi(v[:min(len(v), maxClassify)]); ok {
@@ -66,6 +68,23 @@ func findSQLi(f finder, v string) {
 	f.add(catSQLi, rule, signals+hard)
 }
 
+// quoteBreaks reports whether a quote has behind it what sqlBreak may take up.
+func quoteBreaks(v string) bool {
+	for i := range len(v) {
+		if v[i] != '\'' && v[i] != '"' {
+			continue
+		}
+		j := i + 1
+		for j < len(v) && (v[j] == ')' || strings.IndexByte(" \t\n\f\r", v[j]) >= 0) {
+			j++
+		}
+		if j < len(v) && strings.IndexByte("oaughOAUGH;", v[j]) >= 0 {
+			return true
+		}
+	}
+	return false
+}
+
 const commands = `(?:cat\s+[/~.$*]|(?:curl|wget)\s+[-h/$'"]|n(?:c|cat)\s+(?:-|[\w.]+\s+\d)|(?:ba|z|da|k)?sh\s+-[ci]|rm\s+-|chmod\s+[+\d]|python3?\s+-c|perl\s+-e|powershell\b|cmd(?:\.exe)?\s+/c|base64\s+-d|ping\s+-[cn]|whoami\b|id\s*(?:[;&)]|$)|uname\s+-|ls\s+[-/]|sleep\s+\d|nslookup\s+\S+\.|printenv\b|env\s*$|touch\s+/|echo\s+\S+\s*>)`
 
 var (
@@ -83,11 +102,21 @@ func findCmdi(f finder, v string) {
 			score, rule = s, name
 		}
 	}
-	take(cmdTool, "tool", 0.85)
-	take(cmdPipeSh, "pipe_shell", 0.85)
-	take(cmdChained, "chained", 0.8)
-	take(cmdSubst, "substitution", 0.8)
-	take(cmdBacktick, "backtick", 0.75)
+	if f.seen&seenShellTool != 0 {
+		take(cmdTool, "tool", 0.85)
+	}
+	if f.seen&(seenPipe|seenShell) == seenPipe|seenShell {
+		take(cmdPipeSh, "pipe_shell", 0.85)
+	}
+	if f.seen&(seenChain|seenCommand) == seenChain|seenCommand {
+		take(cmdChained, "chained", 0.8)
+	}
+	if f.seen&seenSubst != 0 {
+		take(cmdSubst, "substitution", 0.8)
+	}
+	if f.seen&seenTick != 0 {
+		take(cmdBacktick, "backtick", 0.75)
+	}
 	if strings.HasPrefix(v, "#!") || strings.Contains(v, "```") || strings.Count(v, "\n") > 10 {
 		score /= 2 // a script or a document that is written, not a value that broke out
 	}

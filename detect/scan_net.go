@@ -8,7 +8,6 @@ import (
 )
 
 var (
-	urlHost = regexp.MustCompile(`(?i)\b([a-z][a-z0-9+.-]{0,20})://([^/\s"'<>\\?#]+)`)
 	// A host that stands alone with its port and path, as a tool's host parameter has it.
 	bareHostRE = regexp.MustCompile(`^(\[[0-9a-fA-F:.]+\]|[0-9a-fA-FxX.]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*|[a-z-]+(?:\.[a-z-]+)*)(?::\d{1,5})?(?:/\S*)?$`)
 
@@ -36,23 +35,66 @@ func bareHost(v string) bool {
 }
 
 func findSSRF(f finder, v string) {
-	for _, m := range urlHost.FindAllStringSubmatch(v, 32) {
-		switch strings.ToLower(m[1]) {
+	alone := ""
+	if f.whole && len(v) <= maxShort {
+		alone = strings.TrimSpace(v)
+	}
+	for range maxURLs {
+		scheme, host, rest := nextURL(v)
+		if host == "" {
+			break
+		}
+		v = rest
+		switch strings.ToLower(scheme) {
 		case "gopher", "dict", "ldap", "ldaps", "tftp", "jar", "netdoc":
 			f.add(catSSRF, "scheme", 0.8)
 		}
-		host := m[2]
 		if at := strings.LastIndexByte(host, '@'); at >= 0 {
 			host = host[at+1:]
 		}
 		target(f, host, true)
 	}
-	if f.whole && len(v) <= 128 {
-		if m := bareHostRE.FindStringSubmatch(strings.ToLower(strings.TrimSpace(v))); m != nil {
-			target(f, m[1], false)
+	if alone == "" || alone[0] == '/' || strings.ContainsAny(alone, " \t\n") {
+		return
+	}
+	if m := bareHostRE.FindStringSubmatch(strings.ToLower(alone)); m != nil {
+		target(f, m[1], false)
+	}
+}
+
+const maxURLs = 32 // of one text that are looked at
+
+// nextURL finds the first scheme://host of a text, and what follows it; host is empty where
+// there is none. A scheme is a letter and up to 20 letters, digits, +, . and -, not in a word.
+func nextURL(v string) (scheme, host, rest string) {
+	for from := 0; ; {
+		i := strings.Index(v[from:], "://")
+		if i < 0 {
+			return "", "", ""
+		}
+		i += from
+		from = i + 3
+		start := i
+		for j := i - 1; j >= 0 && j >= i-21 && schemeByte(v[j]); j-- {
+			if v[j]|0x20 >= 'a' && v[j]|0x20 <= 'z' && (j == 0 || !wordByte(v[j-1])) {
+				start = j
+			}
+		}
+		end := from
+		for end < len(v) && strings.IndexByte(" \t\n\f\r/\"'<>\\?#", v[end]) < 0 {
+			end++
+		}
+		if start < i && end > from {
+			return v[start:i], v[from:end], v[end:]
 		}
 	}
 }
+
+func schemeByte(c byte) bool {
+	return byteClass[c]&isAlnum != 0 || c == '+' || c == '.' || c == '-'
+}
+
+func wordByte(c byte) bool { return byteClass[c]&isAlnum != 0 || c == '_' }
 
 // target judges one host; in a URL it counts for more than alone.
 func target(f finder, host string, url bool) {

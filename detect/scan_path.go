@@ -24,6 +24,9 @@ func findTraversal(f finder, v string) {
 	if score := traversal(plain, f.whole); score > 0 {
 		f.add(catPath, "dotdot", score)
 	}
+	if f.seen&(seenEncodedDots|seenBeyondASCII) == 0 && strings.IndexByte(v, '%') < 0 {
+		return // nothing to decode
+	}
 	encoded := v
 	for range 3 {
 		encoded = pathForms.Replace(unescape(encoded))

@@ -36,7 +36,7 @@ var (
 func findSecret(f finder, v string) {
 	for i := range secretKinds {
 		k := &secretKinds[i]
-		if k.need != "" && !strings.Contains(v, k.need) {
+		if f.seen&seenKey == 0 || k.need != "" && !strings.Contains(v, k.need) {
 			continue
 		}
 		for _, s := range k.re.FindAllString(v, 16) {
@@ -45,6 +45,9 @@ func findSecret(f finder, v string) {
 				break
 			}
 		}
+	}
+	if f.seen&(seenPassword|seenAssign) != seenPassword|seenAssign {
+		return
 	}
 	for _, m := range secretGeneric.FindAllStringSubmatch(v, 16) {
 		if s := m[1]; !secretSample.MatchString(s) && entropy(s) > 3.3 && strings.ContainsAny(s, "0123456789") {
@@ -81,23 +84,23 @@ var (
 
 func findPrompt(f finder, v string) {
 	score, rule := 0.0, "frame"
-	if promptFrame.MatchString(v) {
+	if f.seen&seenFrame != 0 && promptFrame.MatchString(v) {
 		score = 0.4
 	}
-	if promptRole.MatchString(v) {
+	if f.seen&seenRole != 0 && promptRole.MatchString(v) {
 		score, rule = score+0.6, "role"
 	}
-	if promptStrong.MatchString(v) {
+	if gatePrompt.open(f.seen) && promptStrong.MatchString(v) {
 		score, rule = score+0.85, "instruction"
 	}
 	f.add(catPrompt, rule, score)
 }
 
 func findLeak(f finder, v string) {
-	if leakTrace.MatchString(v) {
+	if f.seen&seenTrace != 0 && leakTrace.MatchString(v) {
 		f.add(catLeak, "stack_trace", 0.7)
 	}
-	if leakSQL.MatchString(v) {
+	if f.seen&seenSQLError != 0 && leakSQL.MatchString(v) {
 		f.add(catLeak, "sql_error", 0.7)
 	}
 }

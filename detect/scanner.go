@@ -10,7 +10,7 @@ import (
 // the text. It is pure but holds scratch memory; one goroutine owns it.
 type Scanner struct {
 	lits    literals
-	cats    []catSet // by literal: which categories it calls for
+	classes []seen // by literal
 	hits    hits
 	scratch []byte
 	budget  [numCats]int
@@ -19,13 +19,13 @@ type Scanner struct {
 // NewScanner makes a scanner.
 func NewScanner() *Scanner {
 	s := &Scanner{}
-	for c, words := range triggers {
-		for _, w := range words {
+	for _, c := range seenWords {
+		for _, w := range c.words {
 			id := s.lits.add(w)
-			if id == len(s.cats) {
-				s.cats = append(s.cats, 0)
+			if id == len(s.classes) {
+				s.classes = append(s.classes, 0)
 			}
-			s.cats[id] |= 1 << c
+			s.classes[id] |= c.class
 		}
 	}
 	s.lits.build()
@@ -50,7 +50,7 @@ const (
 	catDeserialization
 	catPrompt
 	catLeak
-	catHidden // has no literals: any text beyond ASCII calls for it
+	catHidden
 	numCats
 )
 
@@ -63,43 +63,13 @@ const (
 	outputCats     = 1<<catSecret | 1<<catPrompt | 1<<catLeak | 1<<catHidden
 	definitionCats = 1<<catSecret | 1<<catPrompt | 1<<catHidden
 
-	chunkSize    = 16 << 10
+	chunkSize    = 8 << 10
 	chunkOverlap = 512
 	// catBudget bounds what the detectors of one category read of one event. What
-	// lies beyond it and has one of their literals becomes a finding of its own.
-	catBudget   = 48 << 10
+	// lies beyond it and has their words becomes a finding of its own.
+	catBudget   = 24 << 10
 	maxFindings = 32
 )
-
-// triggers are the literals without which a category is not looked for.
-var triggers = [numCats][]string{
-	catSQLi: {
-		"'", "\"", "--", "/*", "union", "select", "sleep", "benchmark", "xp_", "sp_", "pg_", "utl_", "dbms_", "load_file", "into outfile",
-		"waitfor", "information_schema", " or ", " and ", "||", "drop ", "delete ", "insert ", "update ", "exec", "#",
-	},
-	catCmdi: {
-		";", "|", "&", "`", "$(", "${ifs}", "/dev/tcp", "/bin/sh", "/bin/bash", "cmd.exe", "powershell", "mkfifo", "base64 -d",
-	},
-	catPath: {"..", "%2e", "%252e", "%c0%ae", "%e0%80%ae", "%u002e", "\uff0e", "\u2024", "%uff0e"},
-	catSSRF: {
-		"://", "169.254.", "metadata", "instance-data", "localhost", "100.100.100.200", "168.63.129.16", "fd00:ec2", "::ffff", "127.", "10.", "192.168.", "172.", "0x", "017", "2852039166", "64:ff9b",
-	},
-	catSecret: {
-		"akia", "asia", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "xoxa-", "xoxb-", "xoxp-", "xoxr-", "xoxs-", "xapp-", "hooks.slack.com", "private key-----", "eyj",
-		"aiza", "sk_live_", "rk_live_", "glpat-", "npm_", "sk-ant-", "sk-proj-", "sg.", "password", "passwd", "secret", "api_key", "apikey", "api-key", "access_token", "auth_token",
-	},
-	catXSS:             {"<script", "javascript:", "vbscript:", "data:text/html", "<iframe", "<svg", "<object", "<embed", "onerror", "onload", "onclick", "onmouseover", "onfocus", "ontoggle"},
-	catNoSQL:           {"$ne", "$gt", "$lt", "$where", "$regex", "$nin", "$in", "$exists", "$expr", "$function", "$or"},
-	catSSTI:            {"{{", "${", "<%", "#{", "{%"},
-	catDeserialization: {"jndi:", "ro0ab", "!!python/", "o:", "__reduce__", "ysoserial", "aced0005"},
-	catPrompt: {
-		"ignore", "disregard", "forget", "override", "system prompt", "you are now", "do not tell", "don't tell", "do not mention", "without telling", "without informing",
-		"<important>", "<system>", "[system]", "new instructions", "jailbreak", "developer mode",
-	},
-	catLeak: {
-		"traceback (most recent call last)", "goroutine ", "exception in thread", "sql syntax", "ora-0", "sqlstate", "unclosed quotation", "sqlite3.", "psycopg2.", "stack trace", "at java.", ".java:",
-	},
-}
 
 // Scan adds findings to ev. It comes after decoding and before Match.
 func (s *Scanner) Scan(ev *Event) {
@@ -142,20 +112,25 @@ func (s *Scanner) text(ev *Event, v, dir string, cats catSet) {
 
 func (s *Scanner) chunk(f finder, v string, cats catSet) {
 	s.hits.clear()
+	plain := ascii(v)
 	s.scratch = s.lits.scan(v, &s.hits, s.scratch)
-	called := catSet(0)
 	for _, id := range s.hits.found {
-		called |= s.cats[id]
+		f.seen |= s.classes[id]
 	}
-	if !ascii(v) {
-		called |= 1 << catHidden
+	if !plain {
+		f.seen |= seenBeyondASCII
 	}
-	if f.whole && len(v) <= 64 && bareHost(v) {
-		called |= 1 << catSSRF
+	if f.whole && len(v) <= maxShort {
+		f.seen |= seenShort
+		if bareHost(v) {
+			f.seen |= seenBareHost
+		}
 	}
-	called &= cats
-	for c := category(0); called != 0; c, called = c+1, called>>1 {
-		if called&1 == 0 {
+	if f.seen == 0 {
+		return
+	}
+	for c := range numCats {
+		if cats&(1<<c) == 0 || !catGates[c].open(f.seen) {
 			continue
 		}
 		if s.budget[c] < len(v) {
@@ -169,11 +144,15 @@ func (s *Scanner) chunk(f finder, v string, cats catSet) {
 	}
 }
 
+// maxShort is the length of a value that may be a host, or an injection without any sign of one.
+const maxShort = 128
+
 // finder takes what the detectors of one text see.
 type finder struct {
 	ev    *Event
 	dir   string
 	whole bool // the text is a whole value
+	seen  seen
 }
 
 // add notes a finding; the highest score of a rule and direction stays.
