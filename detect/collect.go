@@ -3,6 +3,7 @@ package detect
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -39,6 +40,8 @@ type Collector struct {
 	groups map[collectKey]*Signal
 	order  []*Signal // first-match order: the same batch gives the same records
 	hashes []groupHash
+
+	scratch Matcher // of findings
 }
 
 type collectKey struct {
@@ -89,13 +92,97 @@ func (c *Collector) Add(ev *Event, matches []Match) {
 		if identity == ([16]byte{}) {
 			identity = c.hasher.GroupHash(ev.text[Tenant], "id", ev.text[ServerInstance], ev.text[ID])
 		}
-		p := Point{Time: at.UnixMilli(), Identity: identity, Offset: ev.Offset, Append: ev.Append.UnixMilli(), Value: c.value(ev, rule, m)}
+		p := Point{Time: at.UnixMilli(), Identity: identity, Offset: ev.Offset, Append: ev.Append.UnixMilli()}
 		rp := sig.rule(rule.Hash)
-		rp.Points = append(rp.Points, p)
-		if len(rp.Points) <= maxEvidence {
+		before := len(rp.Points)
+		if rule.multi {
+			c.addSteps(rp, p, ev, rule, m)
+		} else {
+			c.addPoint(rp, p, ev, &rule.streams[0], m.Add)
+		}
+		if len(rp.Points) > before && before < maxEvidence {
 			sig.Evidence = append(sig.Evidence, SignalEvidence{Rule: rule.Hash, Evidence: evidenceOf(ev, rule, at)})
 		}
 	}
+}
+
+// addSteps adds a point for each condition of the rule that the event is in.
+func (c *Collector) addSteps(rp *RulePoints, p Point, ev *Event, rule *Rule, m Match) {
+	mask := uint64(m.Add)
+	for i := range rule.streams {
+		s := &rule.streams[i]
+		if mask&(1<<i) == 0 || s.from != nil || s.value == valueNone {
+			continue
+		}
+		add := 1.0
+		switch {
+		case s.value == valueShare: // the stream after it is not one: it says which events are of the share
+			add = float64(mask >> (i + 1) & 1)
+		case s.value == valueAdd && s.field.Kind() == Number:
+			add, _ = ev.Num(s.field)
+		}
+		p.Step = uint8(i)
+		c.addPoint(rp, p, ev, s, add)
+	}
+}
+
+func (c *Collector) addPoint(rp *RulePoints, p Point, ev *Event, s *stream, add float64) {
+	switch s.value {
+	case valueField:
+		raw, _ := ev.raw(s.field)
+		p.Value = c.hash(ev, "value", s.field.String(), raw)
+	case valueFinding:
+		c.addFindings(rp, p, ev, s)
+		return
+	case valueJoint:
+		parts := make([]string, 0, 2+len(s.joined))
+		parts = append(parts, "joint")
+		for _, f := range s.joined {
+			raw, ok := ev.raw(f)
+			if !ok {
+				return // an absent field is equal to nothing
+			}
+			if !s.cased {
+				raw = foldString(raw)
+			}
+			parts = append(parts, raw)
+		}
+		p.Value = c.hash(ev, parts...)
+	case valueShare:
+		p.Value = uint64(add)
+	default:
+		p.Value = math.Float64bits(add)
+	}
+	rp.Points = append(rp.Points, p)
+}
+
+// addFindings adds a point for each category of the event's findings that count.
+func (c *Collector) addFindings(rp *RulePoints, p Point, ev *Event, s *stream) {
+	first := len(rp.Points)
+	for i := range ev.finds {
+		if s.finding != nil && !s.finding.one(&c.scratch, &ev.finds[i]) {
+			continue
+		}
+		p.Value = c.hash(ev, "value", "io.findings.cat", foldString(ev.finds[i].Cat))
+		if !slices.ContainsFunc(rp.Points[first:], func(q Point) bool { return q.Value == p.Value }) {
+			rp.Points = append(rp.Points, p)
+		}
+	}
+}
+
+// one reports whether the finding passes every part.
+func (p *findingPred) one(m *Matcher, f *Finding) bool {
+	for i := range p.parts {
+		if !p.parts[i].holds(m, f) {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *Collector) hash(ev *Event, parts ...string) uint64 {
+	h := c.hasher.GroupHash(ev.text[Tenant], parts...)
+	return binary.BigEndian.Uint64(h[:])
 }
 
 // Flush returns the signals of the batch [begin, end) of a source partition,
@@ -153,15 +240,6 @@ func (s *Signal) rule(hash [16]byte) *RulePoints {
 	}
 	s.Rules = append(s.Rules, RulePoints{Rule: hash})
 	return &s.Rules[len(s.Rules)-1]
-}
-
-func (c *Collector) value(ev *Event, rule *Rule, m Match) uint64 {
-	if rule.Detector.Kind == DetectDistinct {
-		raw, _ := ev.raw(rule.Detector.Field)
-		h := c.hasher.GroupHash(ev.text[Tenant], "value", rule.Detector.Field.String(), raw)
-		return binary.BigEndian.Uint64(h[:])
-	}
-	return math.Float64bits(m.Add)
 }
 
 // raw is a field's raw value as text.
@@ -251,9 +329,4 @@ func evidenceOf(ev *Event, rule *Rule, at time.Time) Evidence {
 		}
 	}
 	return e
-}
-
-// single reports whether one event alone decides: such rules fire for late events too.
-func (d *Detector) single() bool {
-	return d.Kind == DetectScore || d.Kind == DetectCount && d.Threshold <= 1
 }

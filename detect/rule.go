@@ -30,6 +30,9 @@ type Rule struct {
 
 	program program
 	tests   []testDoc
+	streams []stream // what its points are; more than one, or program yields a mask
+	multi   bool     // Match.Add is the set of streams that the event is in
+	plan    plan
 }
 
 // Mode says what a completion does.
@@ -42,31 +45,6 @@ const (
 )
 
 func (m Mode) String() string { return [...]string{"alert", "signal", "shadow"}[m] }
-
-// DetectorKind names what a detector measures.
-type DetectorKind uint8
-
-const (
-	DetectCount DetectorKind = iota // matching events >= Threshold (none in the rule: 1)
-	DetectDistinct
-	DetectSum
-	DetectScore
-	DetectSequence
-	DetectRatio
-	DetectAbsence
-)
-
-func (k DetectorKind) String() string {
-	return [...]string{"count", "distinct", "sum", "score", "sequence", "ratio", "absence"}[k]
-}
-
-// Detector is the stateful condition over one group's matching events.
-type Detector struct {
-	Kind      DetectorKind
-	Window    time.Duration // events with time in (t - Window, t]
-	Threshold float64       // fires at >= Threshold
-	Field     Field         // of distinct and sum
-}
 
 // GroupTerm is one part of a group key: the first of Fields that the event
 // has, or else the label.
@@ -92,7 +70,10 @@ func (t GroupTerm) String() string {
 
 // Match says that an event matched a rule (all of its exceptions considered).
 type Match struct {
-	Rule int     // index in RuleSet.Rules
-	Step uint8   // of a sequence; 0 otherwise
-	Add  float64 // what the event adds: 1, or the field of a sum, or the score
+	Rule int   // index in RuleSet.Rules
+	Step uint8 // always 0
+	// Add is what the event adds: 1, or the field of a sum, or the score. Of a rule with
+	// several conditions (sequence, ratio, absence, all, any) it is the set of those that
+	// hold, bit 0 being the first.
+	Add float64
 }

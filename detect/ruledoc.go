@@ -53,35 +53,27 @@ type ruleDoc struct {
 	Sum       *sumDoc       `yaml:"sum"`
 	Score     *scoreDoc     `yaml:"score"`
 
+	Sequence   *sequenceDoc           `yaml:"sequence"`
+	Ratio      *ratioDoc              `yaml:"ratio"`
+	Absence    *absenceDoc            `yaml:"absence"`
+	All        []partDoc              `yaml:"all"`
+	Any        []partDoc              `yaml:"any"`
+	Window     placed[time.Duration]  `yaml:"window"`     // of all and any
+	Resolution *placed[time.Duration] `yaml:"resolution"` // of all and any
+
 	// Known, and refused with the reason.
-	Sequence   *yaml.Node `yaml:"sequence"`
-	Ratio      *yaml.Node `yaml:"ratio"`
-	Absence    *yaml.Node `yaml:"absence"`
-	All        *yaml.Node `yaml:"all"`
-	Any        *yaml.Node `yaml:"any"`
-	From       *yaml.Node `yaml:"from"`
-	Until      *yaml.Node `yaml:"until"`
-	Resolution *yaml.Node `yaml:"resolution"`
-	NewTerms   *yaml.Node `yaml:"new_terms"`
-	Changed    *yaml.Node `yaml:"changed"`
-	Baseline   *yaml.Node `yaml:"baseline"`
+	NewTerms *yaml.Node `yaml:"new_terms"`
+	Changed  *yaml.Node `yaml:"changed"`
+	Baseline *yaml.Node `yaml:"baseline"`
 
 	Tests []testDoc `yaml:"tests"`
 }
 
 // notYet says of each key that the format has and this version does not evaluate why.
 var notYet = map[string]string{
-	"sequence":   "sequences are not available in this version",
-	"ratio":      "ratios are not available in this version",
-	"absence":    "absence is not available in this version",
-	"all":        "several detectors in one rule are not available in this version",
-	"any":        "several detectors in one rule are not available in this version",
-	"from":       "steps from another rule are not available in this version",
-	"until":      "sequences, and until with them, are not available in this version",
-	"resolution": "resolution is not available in this version: windows are exact",
-	"new_terms":  "history rules (new_terms) read the event store and are not available in this version",
-	"changed":    "history rules (changed) read the event store and are not available in this version",
-	"baseline":   "baselines read the event store and are not available in this version",
+	"new_terms": "history rules (new_terms) read the event store and are not available in this version",
+	"changed":   "history rules (changed) read the event store and are not available in this version",
+	"baseline":  "baselines read the event store and are not available in this version",
 }
 
 type suppressDoc struct {
@@ -122,8 +114,9 @@ func (b *bound) DecodeNode(d *diag.Ctx, n *yaml.Node) {
 }
 
 type windowDoc struct {
-	Window  placed[time.Duration] `yaml:"window,required"`
-	GroupBy *groupDoc             `yaml:"group_by"`
+	Window     placed[time.Duration]  `yaml:"window,required"`
+	Resolution *placed[time.Duration] `yaml:"resolution"`
+	GroupBy    *groupDoc              `yaml:"group_by"`
 }
 
 type thresholdDoc struct {
@@ -152,6 +145,67 @@ type scorePart struct {
 	Name  placed[string]  `yaml:"name,required"`
 	Add   placed[float64] `yaml:"add,required"`
 	Match *yaml.Node      `yaml:"match,required"`
+}
+
+type sequenceDoc struct {
+	Body   sequenceBody `yaml:",inline"`
+	Window windowDoc    `yaml:",inline"`
+}
+
+type sequenceBody struct {
+	Steps   []stepDoc     `yaml:"steps,required"`
+	Ordered *placed[bool] `yaml:"ordered"`
+	Until   *yaml.Node    `yaml:"until"`
+}
+
+type stepDoc struct {
+	Name  placed[string]  `yaml:"name,required"`
+	Match *yaml.Node      `yaml:"match"`
+	From  *placed[string] `yaml:"from"`
+	Count *bound          `yaml:"count"`
+}
+
+type ratioDoc struct {
+	Body   ratioBody `yaml:",inline"`
+	Window windowDoc `yaml:",inline"`
+}
+
+type ratioBody struct {
+	Of    *yaml.Node `yaml:"of,required"`
+	Limit limitDoc   `yaml:",inline"`
+	Count *bound     `yaml:"count"`
+	Total *bound     `yaml:"total"`
+}
+
+type absenceDoc struct {
+	After  *yaml.Node `yaml:"after"`
+	Window windowDoc  `yaml:",inline"`
+}
+
+// partDoc is one detector of all or any: the window and the group are the rule's.
+type partDoc struct {
+	n     *yaml.Node
+	Match *yaml.Node `yaml:"match"`
+
+	Threshold *struct {
+		Count bound `yaml:"count,required"`
+	} `yaml:"threshold"`
+	Distinct *struct {
+		Field placed[string] `yaml:"field,required"`
+		Count bound          `yaml:"count,required"`
+	} `yaml:"distinct"`
+	Sum *struct {
+		Field placed[string] `yaml:"field,required"`
+		Limit limitDoc       `yaml:",inline"`
+	} `yaml:"sum"`
+	Sequence *sequenceBody `yaml:"sequence"`
+	Ratio    *ratioBody    `yaml:"ratio"`
+}
+
+func (p *partDoc) DecodeNode(d *diag.Ctx, n *yaml.Node) {
+	type plain partDoc
+	d.Decode(n, (*plain)(p))
+	p.n = n
 }
 
 // listDoc is the values of a list.

@@ -87,7 +87,9 @@ func LoadWith(fsys fs.FS, opts LoadOptions) (rs *RuleSet, warnings diag.Problems
 	if len(l.problems) == 0 && len(l.rules) == 0 {
 		return nil, nil, diag.Problems{{Msg: "no rules found: expected *.yaml files"}}
 	}
+	l.link()
 	l.disable()
+	l.linked()
 	l.problems.Sort()
 	l.warnings.Sort()
 	if len(l.problems) > 0 {
@@ -144,6 +146,7 @@ type loader struct {
 	atoms    map[*Rule][]atom
 	ids      map[string]*Rule
 	names    map[string]*Rule
+	links    []link
 	problems diag.Problems
 	warnings diag.Problems
 }
@@ -200,6 +203,7 @@ func (l *loader) finish() *RuleSet {
 		}
 	}
 	rs.index = buildIndex(l.rules, atoms)
+	makePlans(rs.rules)
 	return rs
 }
 

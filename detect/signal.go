@@ -34,7 +34,8 @@ type Point struct {
 	Identity [16]byte // keyed hash of (server.instance, id): a point enters a window once
 	Offset   int64    // in the source partition
 	Append   int64    // broker append time, Unix milliseconds
-	Value    uint64   // distinct: keyed hash of the value; otherwise float64 bits of what it adds
+	Step     uint8    // which of the rule's conditions it matches; an event has a point for each
+	Value    uint64   // keyed hash of what is told apart or compared, or float64 bits of what it adds
 }
 
 // SignalEvidence is the evidence of one point; few points carry one.
@@ -54,7 +55,7 @@ type Progress struct {
 }
 
 const (
-	signalVersion = 1
+	signalVersion = 2
 	kindSignal    = 1
 	kindProgress  = 2
 
@@ -85,7 +86,7 @@ func AppendSignal(dst []byte, s *Signal) []byte {
 			dst = binary.AppendVarint(dst, p.Time-time)
 			dst = binary.AppendVarint(dst, p.Offset-off)
 			dst = binary.AppendVarint(dst, p.Append-p.Time)
-			dst = append(dst, p.Identity[:]...)
+			dst = append(append(dst, p.Identity[:]...), p.Step)
 			dst = binary.LittleEndian.AppendUint64(dst, p.Value)
 			time, off = p.Time, p.Offset
 		}
@@ -156,7 +157,7 @@ func (r *wireReader) signal() *Signal {
 	for i := range s.Rules {
 		rp := &s.Rules[i]
 		copy(rp.Rule[:], r.take(16))
-		rp.Points = make([]Point, r.count(27))
+		rp.Points = make([]Point, r.count(28))
 		var time, off int64
 		for j := range rp.Points {
 			p := &rp.Points[j]
@@ -165,6 +166,7 @@ func (r *wireReader) signal() *Signal {
 			p.Time, p.Offset = time, off
 			p.Append = time + r.varint()
 			copy(p.Identity[:], r.take(16))
+			p.Step = r.byte()
 			if v := r.take(8); v != nil {
 				p.Value = binary.LittleEndian.Uint64(v)
 			}

@@ -2,6 +2,7 @@ package detect
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -13,9 +14,24 @@ func why(r *Rule, a *Alert) string {
 	window := ""
 	if d.Window > 0 {
 		window = " within " + Span(d.Window)
+		if d.Resolution > 0 {
+			window += " (to " + Span(d.Resolution) + ")"
+		}
 	}
 	who := groupText(a.Group)
 	switch {
+	case d.Kind == DetectSequence:
+		return "the steps " + stepsText(d) + who + window
+	case d.Kind == DetectRatio:
+		return fmt.Sprintf("%s %% of the matching events%s%s (fires at %s %%)", number(percent(a.Value)), who, window, number(percent(d.Threshold)))
+	case d.Kind == DetectAbsence:
+		return "nothing" + who + " for " + Span(d.Window)
+	case d.Kind == DetectAll || d.Kind == DetectAny:
+		parts := make([]string, len(d.Parts))
+		for i := range d.Parts {
+			parts[i] = partText(&d.Parts[i])
+		}
+		return strings.Join(parts, map[bool]string{true: " and ", false: " or "}[d.Kind == DetectAll]) + who + window
 	case d.Kind == DetectScore:
 		return fmt.Sprintf("an event scored %s%s (fires at %s)", number(a.Value), who, number(d.Threshold))
 	case d.single():
@@ -24,11 +40,55 @@ func why(r *Rule, a *Alert) string {
 		}
 		return fmt.Sprintf("%d matching events%s since %s", a.Count, who, a.BucketStart.Format("15:04 UTC"))
 	case d.Kind == DetectDistinct:
-		return fmt.Sprintf("%s different %s%s%s (fires at %s)", number(a.Value), d.Field, who, window, number(d.Threshold))
+		name := "kinds of findings"
+		if d.Field != NumFields {
+			name = "different " + d.Field.String()
+		}
+		return fmt.Sprintf("%s %s%s%s (fires at %s)", number(a.Value), name, who, window, number(d.Threshold))
 	case d.Kind == DetectSum:
 		return fmt.Sprintf("%s summed to %s%s%s (fires at %s)", d.Field, number(a.Value), who, window, number(d.Threshold))
 	}
 	return fmt.Sprintf("%s matching events%s%s (fires at %s)", number(a.Value), who, window, number(d.Threshold))
+}
+
+func percent(x float64) float64 { return math.Round(x*1000) / 10 }
+
+func stepsText(d *Detector) string {
+	var b strings.Builder
+	for i := range d.Steps {
+		switch {
+		case i > 0 && d.Ordered:
+			b.WriteString(", then ")
+		case i > 0:
+			b.WriteString(" and ")
+		}
+		if d.Steps[i].Count > 1 {
+			fmt.Fprintf(&b, "%d times ", d.Steps[i].Count)
+		}
+		b.WriteString(d.Steps[i].Name)
+	}
+	return b.String()
+}
+
+func partText(d *Detector) string {
+	switch d.Kind {
+	case DetectDistinct:
+		name := "kinds of findings"
+		if d.Field != NumFields {
+			name = "different " + d.Field.String()
+		}
+		return number(d.Threshold) + " or more " + name
+	case DetectSum:
+		return d.Field.String() + " summing to " + number(d.Threshold)
+	case DetectRatio:
+		return number(percent(d.Threshold)) + " % of the events"
+	case DetectSequence:
+		return stepsText(d)
+	}
+	if d.Threshold <= 1 {
+		return "a matching event"
+	}
+	return number(d.Threshold) + " or more events"
 }
 
 func groupText(g []GroupValue) string {

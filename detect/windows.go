@@ -5,15 +5,14 @@ import (
 	"container/heap"
 	"encoding/base32"
 	"math"
-	"slices"
-	"strconv"
 	"time"
 )
 
 // WindowOptions bounds what a Windows may hold. Zero values take the defaults.
 type WindowOptions struct {
-	MaxGroups int // groups of all rules together; default 1,000,000
-	MaxPoints int // points of one group; default 100,000
+	MaxGroups   int // groups of all rules together; default 1,000,000
+	MaxPoints   int // points of one group; default 100,000, at most 180,000
+	MaxEvidence int // evidence of all groups together; default 100,000
 }
 
 // WindowStats counts what a Windows saw since it was made.
@@ -23,6 +22,7 @@ type WindowStats struct {
 	Expired     uint64 // points that came after their window had settled
 	UnknownRule uint64 // rule points whose rule this set does not have
 	Overflow    uint64 // points or groups given up because a bound was reached
+	NoEvidence  uint64 // evidence not kept because its bound was reached
 }
 
 // Windows is the stateful half of detection for one partition of
@@ -30,24 +30,44 @@ type WindowStats struct {
 // a function of the points and the rules, whatever the order or the batches
 // they come in. One goroutine owns it.
 type Windows struct {
-	rs     *RuleSet
-	rules  map[[16]byte]*Rule
-	hasher Hasher
-	opts   WindowOptions
-	stats  WindowStats
+	hasher   Hasher
+	opts     WindowOptions
+	stats    WindowStats
+	lateness int64
 
-	groups    map[windowKey]*window
-	deadlines deadlineHeap
-	sources   map[int32]*source
-	expected  int32 // source partitions that must report before time moves
+	rules  map[[16]byte]*ruleState
+	groups map[windowKey]*window
+	nextID uint32
+	// deadlines has a heap for each depth of the rules: what takes steps from a rule settles after it.
+	deadlines []deadlineHeap
+	// marks is the watermark up to which each depth has settled; all are equal but while time moves.
+	marks     []int64
 	watermark int64 // Unix milliseconds; unknownTime until every source reported
-	lateness  int64
+
+	sources  map[int32]*source
+	expected int32 // source partitions that must report before time moves
+
+	touched  []*window // since the last updates
+	evidence int       // kept in all groups
+}
+
+// ruleState is a rule with what Windows keeps for it.
+type ruleState struct {
+	*Rule
+	id      uint32
+	scratch cursor // for groups with few points, which have none of their own
+	window  int64
+	bucket  int64
+	pane    int64
 }
 
 // unknownTime lies before every time, with room to subtract from.
-const unknownTime = math.MinInt64 / 2
+const unknownTime = math.MinInt64 / 512
 
-type windowKey struct{ rule, group [16]byte }
+type windowKey struct {
+	group [16]byte
+	rule  uint32
+}
 
 // source is what is known of one source partition.
 type source struct {
@@ -56,47 +76,52 @@ type source struct {
 	passed int64
 }
 
-// window is one rule's state for one group.
-type window struct {
-	rule     *Rule
-	key      windowKey
-	tenant   string
-	values   []GroupValue
-	points   []Point // sorted by (time, identity)
-	buckets  []bucket
-	evidence []SignalEvidence
-	queued   int64 // deadline in the heap
-}
-
-type bucket struct {
-	start   int64
-	count   uint64
-	last    int64
-	first   int64 // event time of the first completion, when fired
-	firedAt int64
-	value   float64
-	fired   bool
-	told    uint64 // count of the last update written
-	changed bool
-}
-
 // NewWindows makes empty windows for a rule set. Lateness is the one that
 // detect stamps events with.
 func NewWindows(rs *RuleSet, h Hasher, lateness time.Duration, opts WindowOptions) *Windows {
-	if opts.MaxGroups == 0 {
-		opts.MaxGroups = 1_000_000
-	}
-	if opts.MaxPoints == 0 {
-		opts.MaxPoints = 100_000
-	}
+	opts.MaxGroups = cmp.Or(opts.MaxGroups, 1_000_000)
+	opts.MaxPoints = min(cmp.Or(opts.MaxPoints, 100_000), 180_000)
+	opts.MaxEvidence = cmp.Or(opts.MaxEvidence, 100_000)
 	w := &Windows{
-		rs: rs, hasher: h, opts: opts, rules: map[[16]byte]*Rule{}, groups: map[windowKey]*window{},
-		sources: map[int32]*source{}, watermark: unknownTime, lateness: lateness.Milliseconds(),
+		hasher: h, opts: opts, groups: map[windowKey]*window{}, sources: map[int32]*source{},
+		watermark: unknownTime, lateness: lateness.Milliseconds(),
 	}
-	for _, r := range rs.Rules() {
-		w.rules[r.Hash] = r
-	}
+	w.Reload(rs)
 	return w
+}
+
+// Reload goes over to another rule set. Rules whose meaning is the same keep their
+// windows; the others' are dropped, and new rules begin empty.
+func (w *Windows) Reload(rs *RuleSet) {
+	old := w.rules
+	w.rules = make(map[[16]byte]*ruleState, len(rs.Rules()))
+	for _, r := range rs.Rules() {
+		s := old[r.Hash]
+		if s == nil {
+			w.nextID++
+			s = &ruleState{
+				id: w.nextID, window: r.Detector.Window.Milliseconds(), bucket: r.Suppress.Milliseconds(),
+				pane: max(1, r.Detector.Resolution.Milliseconds()),
+			}
+			s.scratch.meter = newMeter(r, &r.Detector)
+		}
+		s.Rule = r
+		w.rules[r.Hash] = s
+		for len(w.deadlines) <= r.plan.depth {
+			w.deadlines = append(w.deadlines, nil)
+			w.marks = append(w.marks, w.watermark)
+		}
+	}
+	for key, g := range w.groups {
+		if w.rules[g.rule.Hash] != g.rule {
+			w.remove(key, g)
+		}
+	}
+}
+
+func (w *Windows) remove(key windowKey, g *window) {
+	w.evidence -= len(g.evidence)
+	delete(w.groups, key)
 }
 
 // Stats returns the counts so far.
@@ -116,16 +141,21 @@ func (w *Windows) Watermark() time.Time {
 
 // Restore starts empty windows at a recorded watermark: what settled before it
 // stays settled while signals from before are replayed.
-func (w *Windows) Restore(watermark time.Time) { w.watermark = watermark.UnixMilli() }
+func (w *Windows) Restore(watermark time.Time) {
+	w.watermark = watermark.UnixMilli()
+	for i := range w.marks {
+		w.marks[i] = w.watermark
+	}
+}
 
 // Rewind is how far before a watermark a replay must start, in the signals'
 // append time, to rebuild everything that is not settled.
 func Rewind(rs *RuleSet, lateness time.Duration) time.Duration {
-	longest := time.Duration(0)
+	longest := int64(0)
 	for _, r := range rs.Rules() {
-		longest = max(longest, r.Detector.Window+r.Suppress)
+		longest = max(longest, r.plan.hold)
 	}
-	return longest + max(lateness, MaxFuture)
+	return time.Duration(longest)*time.Millisecond + max(lateness, MaxFuture)
 }
 
 // Observe takes one signal and appends the alerts that it makes or updates.
@@ -148,26 +178,22 @@ func (w *Windows) Observe(dst []Alert, s *Signal) []Alert {
 			w.stats.UnknownRule++
 			continue
 		}
-		key := windowKey{rp.Rule, s.Group}
+		key := windowKey{s.Group, rule.id}
 		if _, dup := src.seen[key]; dup {
 			w.stats.Duplicates++
 			continue
 		}
 		src.seen[key] = struct{}{}
-		if g := w.window(rule, key, s); g != nil {
-			for _, e := range s.Evidence {
-				if e.Rule == rp.Rule {
-					g.addEvidence(e)
+		if g := w.window(rule, key, s.Tenant, s.Values); g != nil {
+			for j := range s.Evidence {
+				if s.Evidence[j].Rule == rp.Rule {
+					w.addEvidence(g, s.Evidence[j].Evidence)
 				}
 			}
-			for _, p := range rp.Points {
-				w.insert(g, p)
-			}
-			dst = w.updates(dst, g)
-			w.schedule(g)
+			w.observe(g, rp.Points)
 		}
 	}
-	return dst
+	return w.updates(dst)
 }
 
 // Progress takes a progress marker and appends the last updates of what settled.
@@ -200,42 +226,31 @@ func (w *Windows) settle(dst []Alert, watermark int64) []Alert {
 		return dst
 	}
 	w.watermark = watermark
-	for len(w.deadlines) > 0 && w.deadlines[0].at <= watermark {
-		d := heap.Pop(&w.deadlines).(deadline)
-		g := w.groups[d.key]
-		if g == nil || g.queued != d.at {
-			continue
+	for depth := range w.deadlines {
+		queue := &w.deadlines[depth]
+		for len(*queue) > 0 && (*queue)[0].at <= watermark {
+			d := heap.Pop(queue).(deadline)
+			g := d.window
+			if g.queued != d.at {
+				continue
+			}
+			g.queued = 0
+			if w.groups[g.key()] != g {
+				continue
+			}
+			if g.rule.plan.settled {
+				w.decide(g)
+				dst = w.updates(dst)
+			}
+			dst = w.expire(dst, g)
+			if len(g.points) == 0 && len(g.buckets) == 0 {
+				w.remove(g.key(), g)
+				continue
+			}
+			w.schedule(g)
 		}
-		g.queued = 0
-		dst = w.expire(dst, g)
-		if len(g.points) == 0 && len(g.buckets) == 0 {
-			delete(w.groups, g.key)
-			continue
-		}
-		w.schedule(g)
+		w.marks[depth] = watermark
 	}
-	return dst
-}
-
-// expire settles buckets and drops points that no window can reach any more.
-func (w *Windows) expire(dst []Alert, g *window) []Alert {
-	size := g.rule.Suppress.Milliseconds()
-	keep := g.buckets[:0]
-	for i := range g.buckets {
-		b := &g.buckets[i]
-		if b.start+size > w.watermark {
-			keep = append(keep, *b)
-			continue
-		}
-		if b.fired {
-			dst = append(dst, w.alert(g, b, true))
-		}
-	}
-	g.buckets = keep
-	// A copy of an event that happened at the watermark may still come on time.
-	low := w.watermark - max(1, g.rule.Detector.Window.Milliseconds())
-	n, _ := slices.BinarySearchFunc(g.points, low+1, func(p Point, t int64) int { return cmp.Compare(p.Time, t) })
-	g.points = slices.Delete(g.points, 0, n)
 	return dst
 }
 
@@ -248,177 +263,43 @@ func (w *Windows) source(id int32) *source {
 	return s
 }
 
-func (w *Windows) window(rule *Rule, key windowKey, s *Signal) *window {
+func (w *Windows) window(rule *ruleState, key windowKey, tenant string, values []GroupValue) *window {
 	g := w.groups[key]
 	if g == nil {
 		if len(w.groups) >= w.opts.MaxGroups {
 			w.stats.Overflow++
 			return nil
 		}
-		g = &window{rule: rule, key: key, tenant: s.Tenant, values: s.Values}
+		g = &window{rule: rule, group: key.group, tenant: tenant, values: values, decided: unknownTime}
 		w.groups[key] = g
 	}
 	return g
 }
 
-// insert adds one point and marks the buckets of every event that it completes.
-func (w *Windows) insert(g *window, p Point) {
-	span := g.rule.Detector.Window.Milliseconds()
-	// A restart rebuilds buckets that are not settled, and what completed them may lie a
-	// window before they begin.
-	if p.Time <= w.watermark-span-g.rule.Suppress.Milliseconds() {
-		w.stats.Expired++
-		return
-	}
-	i, dup := slices.BinarySearchFunc(g.points, p, comparePoints)
-	if dup {
-		w.stats.Duplicates++
-		return
-	}
-	if len(g.points) >= w.opts.MaxPoints {
-		w.stats.Overflow++
-		if i == 0 {
-			return
-		}
-		g.points = slices.Delete(g.points, 0, 1)
-		i--
-	}
-	g.points = slices.Insert(g.points, i, p)
-	w.stats.Points++
-	if b := w.bucket(g, p.Time); b != nil {
-		b.count++
-		b.last = max(b.last, p.Time)
-		b.changed = true
-	}
-	// The point lies in the window of itself and of every later event less than a window away.
-	for j := i; j < len(g.points) && (j == i || g.points[j].Time < p.Time+span); j++ {
-		value, ok := g.complete(j)
-		if !ok {
-			continue
-		}
-		if b := w.bucket(g, g.points[j].Time); b != nil {
-			if !b.fired {
-				b.fired, b.first, b.firedAt, b.changed = true, g.points[j].Time, p.Append, true
-			}
-			b.value = max(b.value, value)
-			b.first = min(b.first, g.points[j].Time)
-		}
-	}
-}
-
-// bucket finds or makes the bucket of an event time; nil when it has settled.
-func (w *Windows) bucket(g *window, at int64) *bucket {
-	size := g.rule.Suppress.Milliseconds()
-	start := at - mod(at, size)
-	if start+size <= w.watermark {
-		return nil
-	}
-	for i := range g.buckets {
-		if g.buckets[i].start == start {
-			return &g.buckets[i]
-		}
-	}
-	g.buckets = append(g.buckets, bucket{start: start, last: at})
-	return &g.buckets[len(g.buckets)-1]
-}
-
-// complete measures the window that ends with point j.
-func (g *window) complete(j int) (value float64, ok bool) {
-	d := &g.rule.Detector
-	if d.Kind == DetectScore {
-		return math.Float64frombits(g.points[j].Value), true
-	}
-	low := g.points[j].Time - d.Window.Milliseconds()
-	i := j
-	if d.Window > 0 {
-		i, _ = slices.BinarySearchFunc(g.points[:j+1], low+1, func(p Point, t int64) int { return cmp.Compare(p.Time, t) })
-	}
-	switch in := g.points[i : j+1]; d.Kind {
-	case DetectDistinct:
-		seen := make(map[uint64]struct{}, int(d.Threshold))
-		for _, p := range in {
-			seen[p.Value] = struct{}{}
-		}
-		value = float64(len(seen))
-	case DetectSum:
-		for _, p := range in {
-			value += math.Float64frombits(p.Value)
-		}
-	default:
-		value = float64(len(in))
-	}
-	return value, value >= d.Threshold
-}
-
-// updates appends an alert for each bucket that fired for the first time or
-// whose count has doubled since it was last told.
-func (w *Windows) updates(dst []Alert, g *window) []Alert {
-	for i := range g.buckets {
-		b := &g.buckets[i]
-		if b.fired && b.changed && (b.told == 0 || b.count >= 2*b.told) {
-			dst = append(dst, w.alert(g, b, false))
-			b.told = b.count
-		}
-		b.changed = false
-	}
-	return dst
-}
-
-func (w *Windows) alert(g *window, b *bucket, settled bool) Alert {
-	r := g.rule
-	start := time.UnixMilli(b.start).UTC()
-	id := w.hasher.GroupHash("", "alert", string(r.Hash[:]), string(g.key.group[:]), strconv.FormatInt(b.start, 10))
-	a := Alert{
-		Schema: AlertSchema, ID: encodeID(id), Rule: r.Info, Mode: r.Mode.String(), Severity: r.Severity,
-		Tenant: g.tenant, Group: g.values, GroupID: encodeID(g.key.group),
-		BucketStart: start, BucketEnd: start.Add(r.Suppress),
-		First: time.UnixMilli(b.first).UTC(), Last: time.UnixMilli(b.last).UTC(), FiredAt: time.UnixMilli(b.firedAt).UTC(),
-		Count: b.count, Value: b.value, Threshold: r.Detector.Threshold, Settled: settled,
-	}
-	for i := range g.evidence {
-		if at := g.evidence[i].Time.UnixMilli(); at > b.start-r.Detector.Window.Milliseconds() && at <= b.last && len(a.Evidence) < maxEvidence {
-			a.Evidence = append(a.Evidence, g.evidence[i].Evidence)
-		}
-	}
-	a.Why, a.Title = why(r, &a), fillTitle(r, &a)
-	return a
-}
-
-// addEvidence keeps the newest evidence, in order of time.
-func (g *window) addEvidence(e SignalEvidence) {
-	i, dup := slices.BinarySearchFunc(g.evidence, e, func(a, b SignalEvidence) int {
-		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.EventID, b.EventID))
-	})
-	if dup {
-		return
-	}
-	g.evidence = slices.Insert(g.evidence, i, e)
-	if len(g.evidence) > 2*maxEvidence {
-		g.evidence = slices.Delete(g.evidence, 0, 1)
-	}
-}
-
-// schedule queues the next time at which the group has something to settle or drop.
+// schedule queues the next time at which the group has something to judge, settle or drop.
 func (w *Windows) schedule(g *window) {
+	lag := g.rule.plan.lag
 	next := int64(math.MaxInt64)
 	for i := range g.buckets {
-		next = min(next, g.buckets[i].start+g.rule.Suppress.Milliseconds())
+		next = min(next, g.buckets[i].start+g.rule.bucket+lag)
 	}
-	if len(g.points) > 0 {
-		next = min(next, g.points[0].Time+max(1, g.rule.Detector.Window.Milliseconds()))
+	if n := len(g.points); n > 0 {
+		next = min(next, g.points[n-1].time()+max(1, g.rule.window)+1+lag)
+		if g.rule.plan.settled {
+			if i := firstFrom(g.points, g.decided); i < n {
+				next = min(next, g.points[i].time()+1+lag)
+			}
+		}
 	}
 	if next == math.MaxInt64 {
 		next = w.watermark + 1 // nothing is held: let it go at the next move
 	}
-	if g.queued == next {
+	// An earlier deadline stands: it finds the later one.
+	if g.queued != 0 && g.queued <= next {
 		return
 	}
 	g.queued = next
-	heap.Push(&w.deadlines, deadline{next, g.key})
-}
-
-func comparePoints(a, b Point) int {
-	return cmp.Or(cmp.Compare(a.Time, b.Time), slices.Compare(a.Identity[:], b.Identity[:]))
+	heap.Push(&w.deadlines[g.rule.plan.depth], deadline{next, g})
 }
 
 func mod(a, b int64) int64 { return ((a % b) + b) % b }
@@ -428,8 +309,8 @@ var idEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadd
 func encodeID(id [16]byte) string { return idEncoding.EncodeToString(id[:]) }
 
 type deadline struct {
-	at  int64
-	key windowKey
+	at     int64
+	window *window
 }
 
 type deadlineHeap []deadline
@@ -441,6 +322,7 @@ func (h *deadlineHeap) Push(x any)        { *h = append(*h, x.(deadline)) }
 func (h *deadlineHeap) Pop() any {
 	old := *h
 	d := old[len(old)-1]
+	old[len(old)-1] = deadline{}
 	*h = old[:len(old)-1]
 	return d
 }

@@ -1,0 +1,223 @@
+package detect
+
+import "math"
+
+// point is a Point as a window keeps it. Within a group and a millisecond 64 bits of a keyed
+// hash tell events apart.
+type point struct {
+	stamp int64 // time in milliseconds, times 256, plus the stream
+	id    uint64
+	value uint64
+}
+
+func (p *point) time() int64  { return p.stamp >> 8 }
+func (p *point) stream() uint { return uint(p.stamp & 255) }
+
+// sameEvent reports whether two points are of one event.
+func (p *point) sameEvent(q *point) bool { return p.id == q.id && p.time() == q.time() }
+
+// meter measures a detector over a run of points that moves through a group's points.
+type meter interface {
+	// add takes the point after, or before, those that are in.
+	add(p *point)
+	// drop gives up the oldest or the newest point.
+	drop(p *point)
+	// holds judges the run whose points lie behind low, up to the newest of a millisecond.
+	holds(low int64) (value float64, ok bool)
+	// reset empties the run.
+	reset()
+	// reversible meters take points before, and give up the newest; others know only forward.
+	reversible() bool
+}
+
+func newMeter(r *Rule, d *Detector) meter {
+	switch d.Kind {
+	case DetectDistinct:
+		return &distinctMeter{stream: uint(d.first), need: int(d.Threshold), seen: map[uint64]int32{}}
+	case DetectSum:
+		return &sumMeter{stream: uint(d.first), need: d.Threshold}
+	case DetectScore:
+		return &scoreMeter{}
+	case DetectRatio:
+		return &ratioMeter{stream: uint(d.first), d: d}
+	case DetectSequence:
+		if d.Ordered {
+			return newOrdered(d)
+		}
+		return newUnordered(d)
+	case DetectAll, DetectAny:
+		m := &partsMeter{any: d.Kind == DetectAny, back: true}
+		for i := range d.Parts {
+			part := newMeter(r, &d.Parts[i])
+			m.parts = append(m.parts, part)
+			m.back = m.back && part.reversible()
+		}
+		return m
+	}
+	return &countMeter{stream: uint(d.first), need: int(d.Threshold)}
+}
+
+type countMeter struct {
+	stream  uint
+	n, need int
+}
+
+func (m *countMeter) add(p *point) {
+	if p.stream() == m.stream {
+		m.n++
+	}
+}
+
+func (m *countMeter) drop(p *point) {
+	if p.stream() == m.stream {
+		m.n--
+	}
+}
+func (m *countMeter) holds(int64) (float64, bool) { return float64(m.n), m.n >= m.need }
+func (m *countMeter) reset()                      { m.n = 0 }
+func (m *countMeter) reversible() bool            { return true }
+
+type distinctMeter struct {
+	stream uint
+	need   int
+	seen   map[uint64]int32
+}
+
+func (m *distinctMeter) add(p *point) {
+	if p.stream() == m.stream {
+		m.seen[p.value]++
+	}
+}
+
+func (m *distinctMeter) drop(p *point) {
+	if p.stream() != m.stream {
+		return
+	}
+	if n := m.seen[p.value]; n > 1 {
+		m.seen[p.value] = n - 1
+	} else {
+		delete(m.seen, p.value)
+	}
+}
+
+func (m *distinctMeter) holds(int64) (float64, bool) {
+	return float64(len(m.seen)), len(m.seen) >= m.need
+}
+func (m *distinctMeter) reset()           { clear(m.seen) }
+func (m *distinctMeter) reversible() bool { return true }
+
+// sumMeter adds in thousandths: whole numbers have the same sum in every order.
+type sumMeter struct {
+	stream uint
+	total  uint64
+	need   float64
+}
+
+// maxAddend keeps the sum of as many points as a group may have below 2^64.
+const maxAddend = 1e11
+
+func thousandths(p *point) uint64 {
+	x := math.Float64frombits(p.value)
+	if !(x > 0) { // NaN too
+		return 0
+	}
+	return uint64(math.Round(min(x, maxAddend) * 1000))
+}
+
+func (m *sumMeter) add(p *point) {
+	if p.stream() == m.stream {
+		m.total += thousandths(p)
+	}
+}
+
+func (m *sumMeter) drop(p *point) {
+	if p.stream() == m.stream {
+		m.total -= thousandths(p)
+	}
+}
+
+func (m *sumMeter) holds(int64) (float64, bool) {
+	x := float64(m.total) / 1000
+	return x, x >= m.need
+}
+func (m *sumMeter) reset()           { m.total = 0 }
+func (m *sumMeter) reversible() bool { return true }
+
+// scoreMeter knows the newest point only: the matcher compared its score.
+type scoreMeter struct{ last float64 }
+
+func (m *scoreMeter) add(p *point)                { m.last = math.Float64frombits(p.value) }
+func (m *scoreMeter) drop(*point)                 {}
+func (m *scoreMeter) holds(int64) (float64, bool) { return m.last, true }
+func (m *scoreMeter) reset()                      {}
+func (m *scoreMeter) reversible() bool            { return false }
+
+type ratioMeter struct {
+	stream     uint
+	d          *Detector
+	share, all int
+}
+
+func (m *ratioMeter) add(p *point) {
+	if p.stream() == m.stream {
+		m.all++
+		m.share += int(p.value & 1)
+	}
+}
+
+func (m *ratioMeter) drop(p *point) {
+	if p.stream() == m.stream {
+		m.all--
+		m.share -= int(p.value & 1)
+	}
+}
+
+func (m *ratioMeter) holds(int64) (float64, bool) {
+	if m.all == 0 {
+		return 0, false
+	}
+	x := float64(m.share) / float64(m.all)
+	return x, x >= m.d.Threshold && float64(m.share) >= m.d.Min && float64(m.all) >= m.d.Total
+}
+func (m *ratioMeter) reset()           { m.share, m.all = 0, 0 }
+func (m *ratioMeter) reversible() bool { return true }
+
+// partsMeter joins several; its value is that of the first part that holds.
+type partsMeter struct {
+	parts []meter
+	any   bool
+	back  bool
+}
+
+func (m *partsMeter) add(p *point) {
+	for _, part := range m.parts {
+		part.add(p)
+	}
+}
+
+func (m *partsMeter) drop(p *point) {
+	for _, part := range m.parts {
+		part.drop(p)
+	}
+}
+
+func (m *partsMeter) holds(low int64) (value float64, ok bool) {
+	held := 0
+	for _, part := range m.parts {
+		x, on := part.holds(low)
+		if on && held == 0 {
+			value = x
+		}
+		if on {
+			held++
+		}
+	}
+	return value, held == len(m.parts) || m.any && held > 0
+}
+
+func (m *partsMeter) reset() {
+	for _, part := range m.parts {
+		part.reset()
+	}
+}
+func (m *partsMeter) reversible() bool { return m.back }

@@ -1,0 +1,273 @@
+package detect
+
+import (
+	"cmp"
+	"encoding/binary"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// window is one rule's state for one group.
+type window struct {
+	rule     *ruleState
+	group    [16]byte
+	tenant   string
+	values   []GroupValue
+	points   []point  // sorted by (time, identity, stream, value)
+	buckets  []bucket // those that fired, and those of which points are gone
+	evidence []Evidence
+	cursor   *cursor // of groups with many points
+	queued   int64   // deadline in the heap
+	decided  int64   // points before it were judged, of settled rules
+	touched  bool
+}
+
+// bucket is an alert, or the count of one that may come.
+type bucket struct {
+	start   int64
+	count   uint64
+	last    int64
+	first   int64 // event time of the first completion, when fired
+	firedAt int64
+	value   float64
+	fired   bool
+	told    uint64 // count of the last update written
+	changed bool
+}
+
+func (g *window) key() windowKey { return windowKey{g.group, g.rule.id} }
+
+// firstFrom is the index of the first point at or after a time.
+func firstFrom(points []point, at int64) int {
+	i, _ := slices.BinarySearchFunc(points, at, func(p point, t int64) int { return cmp.Compare(p.time(), t) })
+	return i
+}
+
+func comparePoints(a, b point) int {
+	return cmp.Or(cmp.Compare(a.time(), b.time()), cmp.Compare(a.id, b.id), cmp.Compare(a.stream(), b.stream()), cmp.Compare(a.value, b.value))
+}
+
+// observe takes points of one batch and judges every event whose window they are in.
+func (w *Windows) observe(g *window, points []Point) {
+	low, high := int64(0), int64(unknownTime)
+	first := -1
+	for i := range points {
+		p := &points[i]
+		at := p.Time - mod(p.Time, g.rule.pane)
+		if at <= w.marks[g.rule.plan.depth]-g.rule.plan.hold {
+			// A restart rebuilds what is not settled; only what lies before that is of no use.
+			w.stats.Expired++
+			continue
+		}
+		q := point{stamp: at<<8 | int64(p.Step), id: binary.BigEndian.Uint64(p.Identity[:]), value: p.Value}
+		if !w.insert(g, q) {
+			continue
+		}
+		w.stats.Points++
+		if first < 0 || at < low {
+			low, first = at, i
+		}
+		high = max(high, at)
+	}
+	w.touch(g)
+	if first < 0 || g.rule.plan.settled {
+		return
+	}
+	w.judge(g, low, high+max(1, g.rule.window), points)
+}
+
+// insert puts a point in its place; false when it is there, or has none.
+func (w *Windows) insert(g *window, p point) bool {
+	i := len(g.points)
+	if i > 0 && comparePoints(g.points[i-1], p) >= 0 {
+		var dup bool
+		if i, dup = slices.BinarySearchFunc(g.points, p, comparePoints); dup {
+			w.stats.Duplicates++
+			return false
+		}
+	}
+	if len(g.points) >= w.opts.MaxPoints {
+		w.stats.Overflow++
+		if i == 0 {
+			return false
+		}
+		g.forget(1)
+		i--
+	}
+	if c := g.cursor; c != nil {
+		c.back(g.points, firstFrom(g.points[:i], p.time()))
+	}
+	g.points = slices.Insert(g.points, i, p)
+	if b := g.bucketAt(p.time()); b != nil && g.counts(&p) && g.firstOf(i) {
+		b.count++
+		b.last = max(b.last, p.time())
+		b.changed = true
+	}
+	return true
+}
+
+// counts reports whether the point's event is one of the matching ones.
+func (g *window) counts(p *point) bool { return !g.rule.streams[p.stream()].silent }
+
+// firstOf reports whether point i is the only one of its event that counts.
+func (g *window) firstOf(i int) bool {
+	p := &g.points[i]
+	for j := i - 1; j >= 0 && g.points[j].sameEvent(p); j-- {
+		if g.counts(&g.points[j]) {
+			return false
+		}
+	}
+	for j := i + 1; j < len(g.points) && g.points[j].sameEvent(p); j++ {
+		if g.counts(&g.points[j]) {
+			return false
+		}
+	}
+	return true
+}
+
+// forget drops the n oldest points.
+func (g *window) forget(n int) {
+	if n == 0 {
+		return
+	}
+	if g.cursor != nil {
+		g.cursor.shift(g.points, n)
+	}
+	g.points = g.points[n:]
+	if len(g.points) == 0 {
+		g.points, g.cursor = nil, nil
+	} else if cap(g.points) > 64 && cap(g.points) > 4*len(g.points) {
+		g.points = slices.Clone(g.points)
+	}
+}
+
+// bucketAt finds the bucket of a time, where one is held.
+func (g *window) bucketAt(at int64) *bucket {
+	for i := range g.buckets {
+		if b := &g.buckets[i]; at >= b.start && at < b.start+g.rule.bucket {
+			return b
+		}
+	}
+	return nil
+}
+
+// bucket finds or makes the bucket of an event time; nil when it has settled.
+func (w *Windows) bucket(g *window, at int64) *bucket {
+	start := at - mod(at, g.rule.bucket)
+	if start+g.rule.bucket+g.rule.plan.lag <= w.marks[g.rule.plan.depth] {
+		return nil
+	}
+	if b := g.bucketAt(at); b != nil {
+		return b
+	}
+	b := bucket{start: start, last: at}
+	for i := firstFrom(g.points, start); i < len(g.points) && g.points[i].time() < start+g.rule.bucket; i++ {
+		p := &g.points[i]
+		if !g.counts(p) {
+			continue
+		}
+		again := false
+		for j := i - 1; j >= 0 && g.points[j].sameEvent(p); j-- {
+			again = again || g.counts(&g.points[j])
+		}
+		if !again {
+			b.count++
+			b.last = max(b.last, p.time())
+		}
+	}
+	g.buckets = append(g.buckets, b)
+	return &g.buckets[len(g.buckets)-1]
+}
+
+// expire settles buckets and drops points that no window can reach any more.
+func (w *Windows) expire(dst []Alert, g *window) []Alert {
+	mark := w.watermark - g.rule.plan.lag
+	// One millisecond more: a copy of an event that happened at the watermark may still come on time.
+	n := firstFrom(g.points, mark-max(1, g.rule.window))
+	for i := 0; i < n; { // what goes still counts in buckets that have not settled
+		at := g.points[i].time()
+		w.bucket(g, at)
+		i = max(i+1, firstFrom(g.points[:n], at-mod(at, g.rule.bucket)+g.rule.bucket))
+	}
+	keep := g.buckets[:0]
+	for i := range g.buckets {
+		b := &g.buckets[i]
+		if b.start+g.rule.bucket > mark {
+			keep = append(keep, *b)
+			continue
+		}
+		if b.fired {
+			dst = append(dst, w.alert(g, b, true))
+		}
+	}
+	g.buckets = keep
+	g.forget(n)
+	return dst
+}
+
+func (w *Windows) touch(g *window) {
+	if !g.touched {
+		g.touched = true
+		w.touched = append(w.touched, g)
+	}
+}
+
+// updates appends an alert for each bucket that fired for the first time or
+// whose count has doubled since it was last told.
+func (w *Windows) updates(dst []Alert) []Alert {
+	for _, g := range w.touched {
+		g.touched = false
+		for i := range g.buckets {
+			b := &g.buckets[i]
+			if b.fired && b.changed && (b.told == 0 || b.count >= 2*b.told) {
+				dst = append(dst, w.alert(g, b, false))
+				b.told = b.count
+			}
+			b.changed = false
+		}
+		w.schedule(g)
+	}
+	w.touched = w.touched[:0]
+	return dst
+}
+
+func (w *Windows) alert(g *window, b *bucket, settled bool) Alert {
+	r := g.rule
+	start := time.UnixMilli(b.start).UTC()
+	id := w.hasher.GroupHash("", "alert", string(r.Hash[:]), string(g.group[:]), strconv.FormatInt(b.start, 10))
+	a := Alert{
+		Schema: AlertSchema, ID: encodeID(id), Rule: r.Info, Mode: r.Mode.String(), Severity: r.Severity,
+		Tenant: g.tenant, Group: g.values, GroupID: encodeID(g.group),
+		BucketStart: start, BucketEnd: start.Add(r.Suppress),
+		First: time.UnixMilli(b.first).UTC(), Last: time.UnixMilli(b.last).UTC(), FiredAt: time.UnixMilli(b.firedAt).UTC(),
+		Count: b.count, Value: b.value, Threshold: r.Detector.Threshold, Settled: settled,
+	}
+	for i := range g.evidence {
+		if at := g.evidence[i].Time.UnixMilli(); at > b.start-r.window && at <= b.last && len(a.Evidence) < maxEvidence {
+			a.Evidence = append(a.Evidence, g.evidence[i])
+		}
+	}
+	a.Why, a.Title = why(r.Rule, &a), fillTitle(r.Rule, &a)
+	return a
+}
+
+// addEvidence keeps the newest evidence, in order of time.
+func (w *Windows) addEvidence(g *window, e Evidence) {
+	i, dup := slices.BinarySearchFunc(g.evidence, e, func(a, b Evidence) int {
+		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.EventID, b.EventID))
+	})
+	if dup {
+		return
+	}
+	if len(g.evidence) == 0 && w.evidence >= w.opts.MaxEvidence {
+		w.stats.NoEvidence++ // the alert fires without
+		return
+	}
+	g.evidence = slices.Insert(g.evidence, i, e)
+	w.evidence++
+	if len(g.evidence) > 2*maxEvidence {
+		g.evidence = slices.Delete(g.evidence, 0, 1)
+		w.evidence--
+	}
+}

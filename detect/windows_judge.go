@@ -1,0 +1,219 @@
+package detect
+
+import "encoding/binary"
+
+// manyPoints is from when on a group keeps a cursor, so that the next event costs the
+// same however many lie in the window.
+const manyPoints = 32
+
+// cursor is a meter over points[lo:hi] of a group.
+type cursor struct {
+	meter  meter
+	lo, hi int
+}
+
+// seek makes the cursor stand on the window that ends with points[:hi] and begins behind low.
+func (c *cursor) seek(points []point, hi int, low int64) {
+	if c.hi > hi && (!c.meter.reversible() || c.lo >= hi) || c.hi < hi && (c.hi == 0 || points[c.hi-1].time() <= low) {
+		c.start(firstFrom(points, low+1))
+	}
+	for ; c.hi < hi; c.hi++ {
+		c.meter.add(&points[c.hi])
+	}
+	for ; c.hi > hi; c.hi-- {
+		c.meter.drop(&points[c.hi-1])
+	}
+	for ; c.lo < c.hi && points[c.lo].time() <= low; c.lo++ {
+		c.meter.drop(&points[c.lo])
+	}
+	if c.meter.reversible() {
+		for ; c.lo > 0 && points[c.lo-1].time() > low; c.lo-- {
+			c.meter.add(&points[c.lo-1])
+		}
+	}
+}
+
+func (c *cursor) start(at int) {
+	c.meter.reset()
+	c.lo, c.hi = at, at
+}
+
+// back gives up what lies behind hi, before the points there change.
+func (c *cursor) back(points []point, hi int) {
+	if c.hi <= hi {
+		return
+	}
+	if !c.meter.reversible() || c.lo >= hi {
+		c.start(0) // seek begins where the window does
+		return
+	}
+	for ; c.hi > hi; c.hi-- {
+		c.meter.drop(&points[c.hi-1])
+	}
+}
+
+// shift follows the loss of the n oldest points.
+func (c *cursor) shift(points []point, n int) {
+	if c.hi < n {
+		c.start(n)
+	}
+	for ; c.lo < n; c.lo++ {
+		c.meter.drop(&points[c.lo])
+	}
+	c.lo, c.hi = c.lo-n, c.hi-n
+}
+
+func (g *window) own() *cursor {
+	if g.cursor != nil {
+		return g.cursor
+	}
+	if len(g.points) < manyPoints {
+		g.rule.scratch.start(0)
+		return &g.rule.scratch
+	}
+	g.cursor = &cursor{meter: newMeter(g.rule.Rule, &g.rule.Detector)}
+	return g.cursor
+}
+
+// judge looks at every event with time in [from, until) and fires the buckets of those
+// that complete the rule. All events of one millisecond have one window.
+func (w *Windows) judge(g *window, from, until int64, batch []Point) {
+	c := g.own()
+	ahead := forward{g: g, i: -1}
+	for i := firstFrom(g.points, from); i < len(g.points); {
+		at := g.points[i].time()
+		if at >= until {
+			return
+		}
+		end := i + 1
+		for end < len(g.points) && g.points[end].time() == at {
+			end++
+		}
+		if !g.countsAny(i, end) {
+			i = end
+			continue
+		}
+		var value float64
+		ok := true
+		switch {
+		case g.rule.Detector.Kind == DetectAbsence:
+			value, ok = float64(g.rule.window)/1000, ahead.silent(end, at)
+		case g.rule.window == 0:
+			c.seek(g.points, end, at-1)
+			value, ok = c.meter.holds(at - 1)
+		default:
+			c.seek(g.points, end, at-g.rule.window)
+			value, ok = c.meter.holds(at - g.rule.window)
+		}
+		if ok {
+			w.fire(g, at, value, batch)
+			w.feed(g, i, end, batch)
+		}
+		i = end
+	}
+}
+
+func (g *window) countsAny(i, end int) bool {
+	for ; i < end; i++ {
+		if g.counts(&g.points[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// forward finds the next expected event of an absence; it moves with the judgement.
+type forward struct {
+	g *window
+	i int
+}
+
+// silent reports whether nothing expected follows points[:end], whose last are at a time.
+func (f *forward) silent(end int, at int64) bool {
+	g := f.g
+	if !g.rule.Detector.After {
+		return end == len(g.points) || g.points[end].time() > at+g.rule.window
+	}
+	f.i = max(f.i, firstFrom(g.points[:end], at))
+	for f.i < len(g.points) && g.counts(&g.points[f.i]) {
+		f.i++
+	}
+	return f.i == len(g.points) || g.points[f.i].time() > at+g.rule.window
+}
+
+// decide judges the events that nothing can change any more, of a settled rule.
+func (w *Windows) decide(g *window) {
+	until := w.watermark - g.rule.plan.lag
+	if until <= g.decided {
+		return
+	}
+	from := g.decided
+	g.decided = until
+	w.judge(g, from, until, nil)
+	w.touch(g)
+}
+
+// fire marks the bucket of a completion.
+func (w *Windows) fire(g *window, at int64, value float64, batch []Point) {
+	b := w.bucket(g, at)
+	if b == nil {
+		return
+	}
+	if !b.fired {
+		b.fired, b.first, b.changed = true, at, true
+		b.firedAt = firedAt(at, batch)
+		if b.firedAt == 0 {
+			b.firedAt = at + g.rule.plan.lag + w.lateness
+		}
+	}
+	b.value = max(b.value, value)
+	b.first = min(b.first, at)
+	w.touch(g)
+}
+
+// firedAt is the append time of the completing event where it is in the batch, or else of
+// what came last.
+func firedAt(at int64, batch []Point) int64 {
+	last := int64(0)
+	for i := range batch {
+		if batch[i].Time == at {
+			return batch[i].Append
+		}
+		last = max(last, batch[i].Append)
+	}
+	return last
+}
+
+// feed hands completions to the rules that take steps from this one.
+func (w *Windows) feed(g *window, i, end int, batch []Point) {
+	if len(g.rule.plan.feeds) == 0 {
+		return
+	}
+	var points []Point
+	for ; i < end; i++ {
+		p := &g.points[i]
+		if n := len(points); !g.counts(p) || n > 0 && binary.BigEndian.Uint64(points[n-1].Identity[:]) == p.id {
+			continue
+		}
+		q := Point{Time: p.time(), Append: firedAt(p.time(), batch)}
+		binary.BigEndian.PutUint64(q.Identity[:], p.id)
+		points = append(points, q)
+	}
+	for _, f := range g.rule.plan.feeds {
+		rule := w.rules[f.rule.Hash]
+		to := w.window(rule, windowKey{g.group, rule.id}, g.tenant, g.values)
+		if to == nil {
+			continue
+		}
+		for j := range points {
+			points[j].Step = f.step
+		}
+		for _, e := range g.evidence {
+			w.addEvidence(to, e)
+		}
+		before := w.stats
+		w.observe(to, points)
+		// They were counted as what they come from.
+		w.stats.Points, w.stats.Duplicates, w.stats.Expired = before.Points, before.Duplicates, before.Expired
+	}
+}
