@@ -66,6 +66,9 @@ func Real(t testing.TB) []string {
 // RealNode is Real with the listeners for TLS and SASL.
 func RealNode(t testing.TB) Node {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("starting a real Kafka takes long: not under -short")
+	}
 	node.Lock()
 	defer node.Unlock()
 	if !node.started {
