@@ -72,8 +72,9 @@ func (e *Event) Derive() {
 		e.unset(NetIPPrefix)
 		return
 	}
-	if s := a.String(); s != e.text[NetIP] {
-		e.text[NetIP] = s
+	var buf [48]byte
+	if s := a.AppendTo(buf[:0]); string(s) != e.text[NetIP] {
+		e.text[NetIP] = string(s)
 	}
 	n := 24
 	if a.Is6() {

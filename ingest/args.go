@@ -56,7 +56,9 @@ func (d *Decoder) free(ev *detect.Event, at int32, ft freeText) *Reject {
 			raw = []byte(n.val) // unescaped: the same text has the same digest
 		}
 		sum := sha256.Sum256(raw[:size])
-		ev.Set(ft.digest, hex.EncodeToString(sum[:16]))
+		var text [32]byte
+		hex.Encode(text[:], sum[:16])
+		ev.Set(ft.digest, string(text[:]))
 	}
 	return nil
 }

@@ -88,9 +88,9 @@ func (n *names) add(x name) {
 
 // find looks a key up. variant is true when the format has the key in another case only.
 func (n *names) find(group uint8, key string, hash uint32) (x *name, variant bool) {
-	for i := slotOf(group, hash); n.slots[i] != 0; i = (i + 1) & 511 {
+	for i := slotOf(group, hash) & 511; n.slots[i] != 0; i = (i + 1) & 511 {
 		x := &n.all[n.slots[i]-1]
-		if x.group != group || x.hash != hash {
+		if x.hash != hash || x.group != group {
 			continue
 		}
 		if x.key == key {

@@ -75,6 +75,13 @@ func (t *tape) fail(c Class, msg string) bool {
 }
 
 func (t *tape) space() {
+	if t.pos < len(t.src) && t.src[t.pos] > ' ' {
+		return
+	}
+	t.spaces()
+}
+
+func (t *tape) spaces() {
 	for t.pos < len(t.src) {
 		switch t.src[t.pos] {
 		case ' ', '\n', '\t', '\r':
@@ -89,8 +96,7 @@ func (t *tape) value(key string, hash uint32) bool {
 	if t.pos >= len(t.src) {
 		return t.fail(ClassNotJSON, "ends where a value is due")
 	}
-	i := len(t.nodes)
-	t.nodes = append(t.nodes, node{key: key, hash: hash, off: int32(t.pos)})
+	i := t.push(key, hash)
 	var k kind
 	var val string
 	start := t.pos
@@ -138,6 +144,19 @@ func (t *tape) value(key string, hash uint32) bool {
 	n := &t.nodes[i]
 	n.kind, n.val, n.next = k, val, int32(len(t.nodes))
 	return true
+}
+
+// push begins a node; kind, val and next follow when its value was read.
+func (t *tape) push(key string, hash uint32) int {
+	i := len(t.nodes)
+	if i < cap(t.nodes) {
+		t.nodes = t.nodes[:i+1] // in place: most of the cost of a node is to copy one
+	} else {
+		t.nodes = append(t.nodes, node{})
+	}
+	n := &t.nodes[i]
+	n.key, n.hash, n.off = key, hash, int32(t.pos)
+	return i
 }
 
 func (t *tape) word(w string) bool {
@@ -218,7 +237,17 @@ func (t *tape) member(base int) bool {
 	}
 	t.pos++
 	t.space()
-	return t.value(key, h)
+	if !t.at('"') {
+		return t.value(key, h)
+	}
+	i := t.push(key, h)
+	val, ok := t.str()
+	if !ok {
+		return false
+	}
+	n := &t.nodes[i]
+	n.kind, n.val, n.next = kindString, val, int32(i+1)
+	return true
 }
 
 func (t *tape) array() bool {
@@ -246,7 +275,20 @@ func (t *tape) array() bool {
 	return true
 }
 
+// number reads a number; nearly all are short integers.
 func (t *tape) number() bool {
+	i := t.pos
+	for i < len(t.src) && t.src[i]-'0' <= 9 {
+		i++
+	}
+	if n := i - t.pos; n > 0 && n < 16 && (t.src[t.pos] != '0' || n == 1) && (i == len(t.src) || t.src[i] != '.' && t.src[i]|0x20 != 'e') {
+		t.pos = i
+		return true
+	}
+	return t.anyNumber()
+}
+
+func (t *tape) anyNumber() bool {
 	s, i := t.src, t.pos
 	digits := func() bool {
 		from := i
@@ -308,6 +350,10 @@ func (t *tape) str() (string, bool) {
 		for i+8 <= len(s) {
 			if m := special(binary.LittleEndian.Uint64(s[i:])); m != 0 {
 				i += bits.TrailingZeros64(m) / 8
+				if s[i] == '"' {
+					t.pos = i + 1
+					return t.text[start:i], true
+				}
 				break
 			}
 			i += 8
