@@ -32,6 +32,7 @@ func alert(count uint64, settled bool) detect.Alert {
 }
 
 func TestAlertReplaysMakeNoDifference(t *testing.T) {
+	slow(t)
 	db := migrated(t)
 	w := NewAlertWriter(db)
 	states := []detect.Alert{alert(5, false), alert(10, false), alert(12, false), alert(12, true)}

@@ -58,7 +58,7 @@ func BenchmarkTypes(b *testing.B) {
 			name := v.column
 			others := "tenant LowCardinality(String), time DateTime64(3, 'UTC'), server_name LowCardinality(String), type LowCardinality(String), kafka_partition UInt16, kafka_offset UInt64"
 			for _, sql := range []string{
-				fmt.Sprintf("CREATE TABLE %s (%s, v %s CODEC(%s)) ENGINE = MergeTree ORDER BY (%s) SETTINGS allow_nullable_key = 1", table, others, v.typ, v.codec, v.order),
+				fmt.Sprintf("CREATE TABLE %s (%s, v %s CODEC(%s)) ENGINE = MergeTree ORDER BY (%s) SETTINGS min_bytes_for_wide_part = 0", table, others, v.typ, v.codec, v.order),
 				fmt.Sprintf("INSERT INTO %s SELECT tenant, time, server_name, type, kafka_partition, kafka_offset, %s FROM %s", table, v.expr, db.table("events")),
 				"OPTIMIZE TABLE " + table + " FINAL",
 			} {

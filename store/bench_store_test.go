@@ -12,7 +12,10 @@ import (
 	"picket/detect"
 )
 
-var benchStoreRows = flag.Int64("rows", 2_000_000, "rows of BenchmarkStore")
+var (
+	benchStoreRows  = flag.Int64("rows", 2_000_000, "rows of BenchmarkStore, BenchmarkTypes and BenchmarkCost")
+	benchStoreBatch = flag.Int("batch", 10_000, "rows of an insert")
+)
 
 // BenchmarkStore fills the schema with plausible events through the writer, and prints what
 // an event takes on disk, by column, and how long each saved query takes:
@@ -68,7 +71,6 @@ func fillPlausible(b *testing.B, db *DB, n int64, retention Retention) (f filled
 	b.Helper()
 	g := newPlausible(1, day)
 	w := NewWriter(db, WriterOptions{Instance: "bench", Retention: retention})
-	const batch = 10_000
 	blocks := make([]*Block, plausibleParts)
 	begin := make([]int64, plausibleParts)
 	for p := range blocks {
@@ -91,7 +93,7 @@ func fillPlausible(b *testing.B, db *DB, n int64, retention Retention) (f filled
 		ev.Reset()
 		g.fill(&ev, i, p)
 		blocks[p].Append(&ev)
-		if rows, _ := blocks[p].Rows(); rows == batch {
+		if rows, _ := blocks[p].Rows(); rows == *benchStoreBatch {
 			flush(p)
 		}
 	}

@@ -81,6 +81,7 @@ func plans() []string {
 }
 
 func TestFaultPairs(t *testing.T) {
+	slow(t)
 	c := fromDSN(t, embeddedtest.Start(t))
 	engine, err := url.Parse(c.URL)
 	if err != nil {

@@ -175,6 +175,7 @@ func record(t *testing.T, db *DB, offset int64) map[string]any {
 }
 
 func TestEveryFieldComesBack(t *testing.T) {
+	slow(t)
 	for name, columnar := range map[string]bool{"native body": false, "driver's columns": true} {
 		t.Run(name, func(t *testing.T) {
 			db := migrated(t)

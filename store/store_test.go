@@ -156,3 +156,11 @@ func batch(w *Writer, begin, end int64) (BatchID, *Block) {
 	}
 	return BatchID{Topic: "mcp.events", Partition: 3, Begin: begin, End: end, Generation: 7}, b
 }
+
+// slow leaves a test that takes many rounds with the engine out of the fast loop.
+func slow(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes many rounds with the engine: not under -short")
+	}
+}

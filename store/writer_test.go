@@ -165,6 +165,7 @@ func TestRedoReadsBackWhenTheWindowHasPassed(t *testing.T) {
 }
 
 func TestBatchOverMidnightAndManyDays(t *testing.T) {
+	slow(t)
 	db := migrated(t)
 	w := NewWriter(db, WriterOptions{Retention: Retention{1000, 1000, 1000}})
 	b := w.NewBlock()
