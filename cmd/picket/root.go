@@ -40,6 +40,7 @@ func commands(e *env) []*cobra.Command {
 		newEmbeddedCmd(e),
 		newReplayCmd(e),
 		newRulesCmd(e),
+		newAuditCmd(e),
 		newHashCmd(e),
 		newCheckCmd(e),
 		newTestCmd(e),
