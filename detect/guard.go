@@ -174,9 +174,12 @@ func splitAll(p allPred) split {
 	for _, q := range p {
 		in := splitOf(q)
 		out.guard &= in.guard
-		if in.rest != nil {
+		switch {
+		case in.rest != nil:
 			rests = append(rests, in.rest)
-		} else if in.region != out.region {
+		case in.region == nil:
+			regions = 2 // several inside, or none
+		case in.region != out.region:
 			out.region = in.region
 			regions++
 		}
