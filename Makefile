@@ -13,6 +13,7 @@ TESTFLAGS ?= -timeout=20m
 DEMO_FLAGS ?=
 FUZZTIME  ?= 30s
 BENCH     ?= .
+BENCHFLAGS ?=
 
 # By Go version, because a linter built with an older Go cannot read newer code.
 TOOLS := $(CURDIR)/.cache/tools/$(shell $(GO) env GOVERSION)
@@ -59,6 +60,10 @@ test: $(call tool,$(GOTESTSUM)) ## Run every test; a missing outside tool skips,
 check: build lint $(call tool,$(GOTESTSUM)) ## Build, lint and run the unit tests: what to run before each commit
 	@$(call run-tests,-short $(TESTFLAGS))
 
+.PHONY: model
+model: ## Check the formal model of declared batches, and that its mutations fail (needs spin and a C compiler)
+	@docs/model/check.sh
+
 .PHONY: race
 race: $(call tool,$(GOTESTSUM)) ## Run every test under the race detector (needs a C compiler)
 	@$(call run-tests,-race $(TESTFLAGS))
@@ -69,15 +74,15 @@ cover: ## Say how much of each package the unit tests reach
 	@$(GO) tool cover -func=coverage.out | tail -n 1
 
 .PHONY: bench
-bench: ## Run the benchmarks (BENCH=regexp picks some)
-	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(PKGS)
+bench: ## Run the benchmarks on one core (BENCH=regexp picks some; BENCHFLAGS=-count=6 repeats)
+	$(GO) test -run '^$$' -cpu 1 -bench '$(BENCH)' -benchmem $(BENCHFLAGS) $(PKGS)
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (30s)
 	@set -e; for pkg in $$($(GO) list $(PKGS)); do \
 		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 			echo "== $$pkg $$target"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; \
 		done; \
 	done
 
