@@ -171,3 +171,29 @@ func (db *DB) Ledger(ctx context.Context, topic string, limit int) ([]LedgerRow,
 	}
 	return out, db.t.explain(rs.Err())
 }
+
+// DeadLetters lists the rows about records of a topic that could not become an event, the
+// oldest first.
+func (db *DB) DeadLetters(ctx context.Context, topic string) ([]DeadLetter, error) {
+	rs, err := db.conn.Query(ctx, "SELECT kafka_topic, kafka_partition, kafka_offset, observed, stage, class, error, payload_bytes, payload_digest FROM "+
+		db.table("dead_letters")+" WHERE kafka_topic = ? ORDER BY observed, kafka_partition, kafka_offset", topic)
+	if err != nil {
+		return nil, fmt.Errorf("read the dead letters: %w", db.t.explain(err))
+	}
+	defer rs.Close()
+	var out []DeadLetter
+	for rs.Next() {
+		var (
+			d         DeadLetter
+			partition uint16
+			offset    uint64
+			bytes     uint32
+		)
+		if err := rs.Scan(&d.Topic, &partition, &offset, &d.Append, &d.Stage, &d.Class, &d.Error, &bytes, &d.Digest); err != nil {
+			return nil, fmt.Errorf("read the dead letters: %w", db.t.explain(err))
+		}
+		d.Partition, d.Offset, d.Bytes = int32(partition), int64(offset), int(bytes)
+		out = append(out, d)
+	}
+	return out, db.t.explain(rs.Err())
+}

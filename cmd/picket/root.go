@@ -41,6 +41,7 @@ func commands(e *env) []*cobra.Command {
 		newReplayCmd(e),
 		newRulesCmd(e),
 		newAuditCmd(e),
+		newDeadCmd(e),
 		newHashCmd(e),
 		newCheckCmd(e),
 		newTestCmd(e),

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"picket/ingest"
+	"picket/ingest/kafka"
+	"picket/ingest/kafka/kafkatest"
+)
+
+// buried is a broker with dead letters.
+type buried struct {
+	t    *testing.T
+	cfg  kafka.Config
+	conf string
+}
+
+func newBuried(t *testing.T) *buried {
+	t.Helper()
+	broker := kafkatest.Embedded(t)[0]
+	b := &buried{t: t, cfg: kafka.Config{Brokers: []string{broker}}, conf: setting(t, "kafka: {brokers: ['"+broker+"'], partitions: {events: 2, signals: 2}}")}
+	if e := picket(t, "topics", "create", "-c", b.conf); e.code != exitOK {
+		t.Fatal(e.stderr)
+	}
+	b.letter(0, 7, ingest.ClassNotJSON, "{\"a\":\"\x1b[31mred\u202e\x00\"}\nforged: line", time.Hour)
+	b.letter(1, 3, ingest.ClassUnknownField, `{"x":1}`, time.Minute)
+	b.letter(1, 3, ingest.ClassUnknownField, `{"x":1}`, time.Minute) // a redone batch writes it twice
+	b.letter(1, 9, ingest.ClassUnreadable, "", time.Minute)
+	return b
+}
+
+func (b *buried) produce(rs ...kafka.Record) {
+	b.t.Helper()
+	p, err := kafka.NewProducer(b.cfg, kafka.ProducerOptions{})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer p.Close()
+	if err := p.Produce(b.t.Context(), rs); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *buried) letter(partition int32, offset int64, class ingest.Class, value string, age time.Duration) {
+	b.t.Helper()
+	d := ingest.NewDeadLetter(ingest.Record{Topic: "mcp.events", Partition: partition, Offset: offset, Append: time.Now().Add(-age), Value: []byte(value)},
+		&ingest.Reject{Stage: ingest.StageDecode, Class: class, Msg: "why not", Offset: 4})
+	r := kafka.Record{Topic: "picket.dead", Key: d.Key(), Value: d.Value}
+	for _, h := range d.Headers() {
+		r.Headers = append(r.Headers, kafka.Header{Key: h.Key, Value: h.Value})
+	}
+	b.produce(r)
+}
+
+// events is what is in the events topic: partition, header and value.
+func (b *buried) events() (out []string) {
+	b.t.Helper()
+	err := kafka.Scan(b.t.Context(), b.cfg, "mcp.events", func(r kafka.Record) error {
+		out = append(out, fmt.Sprintf("%d %s %s", r.Partition, header(&r, headerRedrive), r.Value))
+		return nil
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return out
+}
+
+func (b *buried) run(args ...string) ended {
+	return picket(b.t, append(append([]string{"dead"}, args...), "-c", b.conf)...)
+}
+
+func TestDeadListAndShow(t *testing.T) {
+	b := newBuried(t)
+	e := b.run("list")
+	if e.code != exitOK || strings.Count(e.stdout, "mcp.events:1:3") != 1 || !strings.Contains(e.stdout, "3 dead letters") {
+		t.Errorf("code %d\n%s%s", e.code, e.stdout, e.stderr)
+	}
+	for args, want := range map[string]string{
+		"--class not_json": "mcp.events:0:7", "--since 30m --class unknown_field": "mcp.events:1:3", "--partition 1 --offsets 9-20": "mcp.events:1:9", "--until 30m": "mcp.events:0:7",
+	} {
+		var l letter
+		e := b.run(append([]string{"list", "--json"}, strings.Fields(args)...)...)
+		if err := json.Unmarshal([]byte(e.stdout), &l); err != nil || l.Name != want || l.Reason != "why not" {
+			t.Errorf("%s: %v, %s%s", args, err, e.stdout, e.stderr)
+		}
+	}
+	e = b.run("show", "mcp.events:0:7")
+	want := "decode: not_json: why not (byte 4)\n33 bytes:\n  | {\"a\":\"\\x1b[31mred\\u202e\\x00\"}\n  | forged: line\n"
+	if e.code != exitOK || !strings.HasSuffix(e.stdout, want) {
+		t.Errorf("code %d\n%q\nwant\n%q", e.code, e.stdout, want)
+	}
+	if e := b.run("show", "mcp.events:0:7", "--raw"); e.stdout != "{\"a\":\"\x1b[31mred\u202e\x00\"}\nforged: line" {
+		t.Errorf("raw: %q", e.stdout)
+	}
+	b.run("show", "mcp.events:5:5").want(t, exitFailure, `no dead letter "mcp.events:5:5"`, "picket dead list")
+}
+
+// A terminal must not get bytes that somebody else chose.
+func TestDeadShowRawWantsAPipe(t *testing.T) {
+	tty, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skipf("needs a terminal: %v", err)
+	}
+	defer tty.Close()
+	var stderr bytes.Buffer
+	ev := &env{stdin: strings.NewReader(""), stdout: tty, stderr: &stderr, lookup: os.LookupEnv}
+	root := newRoot(ev)
+	root.SetArgs([]string{"dead", "show", "x:0:0", "--raw"})
+	cmd, err := root.ExecuteContextC(t.Context())
+	if code := exitCode(context.Background(), err, cmd, ev.started, &stderr); code != exitUsage || !strings.Contains(stderr.String(), "| xxd") {
+		t.Errorf("code %d, %s", code, stderr.String())
+	}
+}
+
+func TestRedriveSendsOnce(t *testing.T) {
+	b := newBuried(t)
+	e := b.run("redrive", "--all")
+	if e.code != exitOK || !strings.Contains(e.stdout, "2 dead letters") || !strings.Contains(e.stderr, "add --yes") || len(b.events()) != 0 {
+		t.Errorf("dry run: code %d\n%s%s", e.code, e.stdout, e.stderr)
+	}
+	e = b.run("redrive", "--class", "unknown_field", "--yes")
+	if e.code != exitOK || e.stdout != "1 dead letter sent again\n" {
+		t.Errorf("code %d\n%s%s", e.code, e.stdout, e.stderr)
+	}
+	e = b.run("redrive", "--all", "--yes")
+	if e.stdout != "1 dead letter sent again\n" || !strings.Contains(e.stderr, "left out: 1 sent again before") || !strings.Contains(e.stderr, "left out: 1 without bytes") {
+		t.Errorf("code %d\n%s%s", e.code, e.stdout, e.stderr)
+	}
+	want := "0 mcp.events:0:7 {\"a\":\"\x1b[31mred\u202e\x00\"}\nforged: line|1 mcp.events:1:3 {\"x\":1}"
+	for range 2 {
+		if got := strings.Join(b.events(), "|"); got != want {
+			t.Errorf("events %q, want %q", got, want)
+		}
+		if e := b.run("redrive", "mcp.events:1:3", "--yes"); e.stdout != "0 dead letters sent again\n" {
+			t.Errorf("once more: %s%s", e.stdout, e.stderr)
+		}
+	}
+	if e := b.run("list"); strings.Count(e.stdout, "(sent again 20") != 2 {
+		t.Errorf("list:\n%s", e.stdout)
+	}
+}
+
+// A redrive that was killed after it wrote down what it would do: the letter may have been
+// sent or not.
+func TestRedriveAfterOneThatWasKilled(t *testing.T) {
+	for _, sent := range []bool{false, true} {
+		b := newBuried(t)
+		m := &morgue{}
+		m.topics.Dead = "picket.dead"
+		b.produce(m.marks([]*letter{{Name: "mcp.events:1:3"}}, stateStarted)...)
+		if sent {
+			b.produce(kafka.Record{Topic: "mcp.events", Partition: 1, Value: []byte(`{"x":1}`), Headers: []kafka.Header{{Key: headerRedrive, Value: []byte("mcp.events:1:3")}}})
+		}
+		if e := b.run("redrive", "mcp.events:1:3", "--yes"); e.code != exitOK {
+			t.Errorf("sent %t: code %d, %s", sent, e.code, e.stderr)
+		}
+		if got := b.events(); len(got) != 1 {
+			t.Errorf("sent %t: %q", sent, got)
+		}
+	}
+}
+
+func TestDeadRefuses(t *testing.T) {
+	conf := filepath.Join(t.TempDir(), "picket.yaml")
+	if err := os.WriteFile(conf, []byte("{}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for args, c := range map[string]struct {
+		code int
+		want string
+	}{
+		"list --class nojson":          {exitUsage, `there is no class "nojson": use one of empty, not_json`},
+		"list --since yesterday":       {exitUsage, `--since: "yesterday" is no time like`},
+		"redrive --offsets 9-3":        {exitUsage, "first-last"},
+		"redrive":                      {exitUsage, "or --all of them"},
+		"redrive --all --yes":          {exitConfig, "kafka.brokers is empty"},
+		"show mcp.events:0:7 --raw":    {exitConfig, "kafka.brokers is empty"},
+		"list --stored --class empty ": {exitConfig, "kafka.brokers is empty"},
+	} {
+		picket(t, append(append([]string{"dead"}, strings.Fields(args)...), "-c", conf)...).want(t, c.code, c.want)
+	}
+	picket(t, "audit", "-c", conf).want(t, exitConfig, "kafka.brokers is empty")
+	picket(t, "audit", "-c", setting(t, "kafka: {brokers: ['"+closed(t)+"']}")).want(t, exitUnavailable, "clickhouse")
+}
