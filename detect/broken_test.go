@@ -54,3 +54,22 @@ func TestBrokenRules(t *testing.T) {
 		})
 	}
 }
+
+// TestHistoryRules holds rows of the launch pack that need the past to the message that says so.
+func TestHistoryRules(t *testing.T) {
+	files, err := filepath.Glob("testdata/history/*.yaml")
+	if err != nil || len(files) != 4 {
+		t.Fatalf("%d history rules, %v", len(files), err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Load(fstest.MapFS{"rule.yaml": {Data: data}})
+		var problems diag.Problems
+		if !errors.As(err, &problems) || len(problems) != 1 || !strings.HasPrefix(problems[0].Msg, "history rules") || problems[0].Line != 7 {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}

@@ -190,6 +190,10 @@ func (r *ruleLoad) count(b bound, low float64) float64 {
 	if b.n == nil {
 		return low
 	}
+	if b.Gte != nil && b.Gt == nil && b.Gte.v < low {
+		r.d.Errorf(b.n, "count must be at least %g, found %g", low, b.Gte.v)
+		return low
+	}
 	x := r.limit(b.limitDoc, b.n)
 	if b.Gt != nil && b.Gte == nil {
 		x = b.Gt.v + 1

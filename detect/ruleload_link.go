@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"maps"
@@ -111,7 +112,7 @@ func (j *joins) finish(d *Detector, streams []stream) {
 	joint := false
 	for i := range d.Steps {
 		if joint && !d.Steps[i].joint && len(j.refs) > 0 {
-			j.r.d.Report(j.docs[i].Name.n, fmt.Sprintf("step %q comes after a compared step and is not compared itself", d.Steps[i].Name), "compare it too, or put it first")
+			j.r.d.Report(cmp.Or(j.docs[i].Name.n, j.r.key("sequence")), fmt.Sprintf("step %q comes after a compared step and is not compared itself", d.Steps[i].Name), "compare it too, or put it first")
 		}
 		joint = joint || d.Steps[i].joint
 		for _, f := range streams[i].joined {
@@ -120,7 +121,7 @@ func (j *joins) finish(d *Detector, streams []stream) {
 			j.r.meaning("step %d compares %s cased %t", i, f, streams[i].cased)
 		}
 		if n := len(streams[i].joined); d.Steps[i].joint && n != len(streams[slices.IndexFunc(d.Steps, func(s Step) bool { return s.joint })].joined) {
-			j.r.d.Report(j.docs[i].Name.n, "every compared step compares the same fields", "")
+			j.r.d.Report(cmp.Or(j.docs[i].Name.n, j.r.key("sequence")), "every compared step compares the same fields", "")
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -264,6 +265,7 @@ func (r *ruleLoad) step(doc *stepDoc, i int, j *joins, shared *compiled) (stream
 	switch {
 	case doc.From != nil && doc.Match != nil:
 		r.d.Report(nodeOf(doc.From), "a step has match or from, found both", "")
+		r.stream(s, &never)
 	case doc.From != nil:
 		step.From = doc.From.v
 		r.pending = doc.From
@@ -273,7 +275,7 @@ func (r *ruleLoad) step(doc *stepDoc, i int, j *joins, shared *compiled) (stream
 			r.links = append(r.links, link{r.rule, len(r.rule.streams) - 1, doc.From.v, r.d.Source(), doc.From.n})
 		}
 	case doc.Match == nil && r.doc.Match == nil && shared == nil:
-		r.d.Report(doc.Name.n, "a step needs match or from", "")
+		r.d.Report(cmp.Or(doc.Name.n, r.key("sequence")), "a step needs match or from", "")
 		r.stream(s, &never)
 	default:
 		var own *compiled

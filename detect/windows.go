@@ -13,6 +13,8 @@ type WindowOptions struct {
 	MaxGroups   int // groups of all rules together; default 1,000,000
 	MaxPoints   int // points of one group; default 100,000, at most 180,000
 	MaxEvidence int // evidence of all groups together; default 100,000
+
+	many int // points from which on a group has a cursor of its own
 }
 
 // WindowStats counts what a Windows saw since it was made.
@@ -82,6 +84,7 @@ func NewWindows(rs *RuleSet, h Hasher, lateness time.Duration, opts WindowOption
 	opts.MaxGroups = cmp.Or(opts.MaxGroups, 1_000_000)
 	opts.MaxPoints = min(cmp.Or(opts.MaxPoints, 100_000), 180_000)
 	opts.MaxEvidence = cmp.Or(opts.MaxEvidence, 100_000)
+	opts.many = cmp.Or(opts.many, manyPoints)
 	w := &Windows{
 		hasher: h, opts: opts, groups: map[windowKey]*window{}, sources: map[int32]*source{},
 		watermark: unknownTime, lateness: lateness.Milliseconds(),
@@ -292,7 +295,7 @@ func (w *Windows) schedule(g *window) {
 		}
 	}
 	if next == math.MaxInt64 {
-		next = w.watermark + 1 // nothing is held: let it go at the next move
+		next = w.marks[g.rule.plan.depth] + 1 // nothing is held: let it go at the next move
 	}
 	// An earlier deadline stands: it finds the later one.
 	if g.queued != 0 && g.queued <= next {

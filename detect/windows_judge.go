@@ -63,11 +63,11 @@ func (c *cursor) shift(points []point, n int) {
 	c.lo, c.hi = c.lo-n, c.hi-n
 }
 
-func (g *window) own() *cursor {
+func (w *Windows) cursor(g *window) *cursor {
 	if g.cursor != nil {
 		return g.cursor
 	}
-	if len(g.points) < manyPoints {
+	if len(g.points) < w.opts.many {
 		g.rule.scratch.start(0)
 		return &g.rule.scratch
 	}
@@ -78,7 +78,7 @@ func (g *window) own() *cursor {
 // judge looks at every event with time in [from, until) and fires the buckets of those
 // that complete the rule. All events of one millisecond have one window.
 func (w *Windows) judge(g *window, from, until int64, batch []Point) {
-	c := g.own()
+	c := w.cursor(g)
 	ahead := forward{g: g, i: -1}
 	for i := firstFrom(g.points, from); i < len(g.points); {
 		at := g.points[i].time()

@@ -78,6 +78,7 @@ type scenario struct {
 	events []*Event  // every distinct event once, as first appended
 	logs   [][]entry // a log for each partition of the signals
 	end    time.Time
+	opts   WindowOptions
 }
 
 // drawScenario makes events with disorder and lateness on both sides of the limit,
@@ -86,6 +87,7 @@ func drawScenario(t *rapid.T, sets ...*RuleSet) *scenario {
 	s := &scenario{rs: sets[0], sets: sets, end: TestStart, logs: make([][]entry, rapid.IntRange(1, 4).Draw(t, "signals"))}
 	parts := rapid.IntRange(1, 3).Draw(t, "partitions")
 	logs := make([][]*Event, parts)
+	s.opts.many = rapid.SampledFrom([]int{1, 4, 16, 1000}).Draw(t, "many")
 	n := rapid.IntRange(1, 60).Draw(t, "events")
 	clock := TestStart
 	for i := range n {
@@ -226,7 +228,7 @@ func (s *scenario) correlate(t *rapid.T, moves, reloads []int) outcome {
 	out := outcome{}
 	for _, log := range s.logs {
 		set := 0
-		w := NewWindows(s.sets[set], plainHasher{}, testLateness, WindowOptions{})
+		w := NewWindows(s.sets[set], plainHasher{}, testLateness, s.opts)
 		for i, e := range log {
 			if slices.Contains(moves, i) {
 				w = s.rebuild(t, w, s.sets[set], log[:i])
@@ -247,7 +249,7 @@ func (s *scenario) correlate(t *rapid.T, moves, reloads []int) outcome {
 
 func (s *scenario) rebuild(t *rapid.T, old *Windows, rs *RuleSet, log []entry) *Windows {
 	mark := old.Watermark()
-	w := NewWindows(rs, plainHasher{}, testLateness, WindowOptions{})
+	w := NewWindows(rs, plainHasher{}, testLateness, s.opts)
 	from := 0
 	if !mark.IsZero() {
 		w.Restore(mark)
