@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"regexp"
@@ -206,7 +207,25 @@ func (t *target) options() (*clickhouse.Options, error) {
 			o.Compression = &clickhouse.Compression{Method: clickhouse.CompressionZSTD}
 		}
 	}
+	if !t.native && t.Compression != NoCompression {
+		o.TransportFunc = func(base *http.Transport) (http.RoundTripper, error) { return markPacked{base}, nil }
+	}
 	return o, nil
+}
+
+// markPacked tells the server that the blocks of insertNative are compressed. It is not a
+// setting of the insert's context: the driver would send it with the query by which it
+// greets a new connection too, and that one's body is plain.
+type markPacked struct{ next http.RoundTripper }
+
+func (m markPacked) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Header.Get("Content-Type") == "application/octet-stream" {
+		r = r.Clone(r.Context())
+		q := r.URL.Query()
+		q.Set("decompress", "1")
+		r.URL.RawQuery = q.Encode()
+	}
+	return m.next.RoundTrip(r)
 }
 
 func (t *target) where() string {

@@ -103,7 +103,7 @@ func (db *DB) insert(ctx context.Context, r *rows, token string) error {
 	if db.columnar {
 		err = db.insertColumns(ctx, sql, cols, r.n)
 	} else {
-		err = db.insertNative(ctx, sql, cols, r.n, token)
+		err = db.insertNative(ctx, sql, cols, r.n)
 	}
 	if err != nil {
 		return fmt.Errorf("insert %d rows into %s: %w", r.n, r.table, db.t.explain(err))
@@ -112,7 +112,7 @@ func (db *DB) insert(ctx context.Context, r *rows, token string) error {
 }
 
 // insertNative sends the block as the body of an HTTP request.
-func (db *DB) insertNative(ctx context.Context, sql string, cols []named, n int, token string) error {
+func (db *DB) insertNative(ctx context.Context, sql string, cols []named, n int) error {
 	b := buffers.Get().(*proto.Buffer)
 	defer buffers.Put(b)
 	b.Reset()
@@ -123,10 +123,7 @@ func (db *DB) insertNative(ctx context.Context, sql string, cols []named, n int,
 		if err != nil {
 			return fmt.Errorf("compress: %w", err)
 		}
-		body = packed
-		s := db.insertSettings(token)
-		s["decompress"] = 1
-		ctx = clickhouse.Context(ctx, clickhouse.WithSettings(s))
+		body = packed // markPacked says so to the server
 	}
 	return db.conn.InsertFormat(ctx, "Native", sql, bytes.NewReader(body))
 }

@@ -94,6 +94,7 @@ func TestFaultPairs(t *testing.T) {
 			t.Cleanup(s.Close)
 			cc := c
 			cc.URL, cc.Database = s.URL, fmt.Sprintf("%s_%d", c.Database, i)
+			cc.Compression = []Compression{NoCompression, LZ4, ZSTD}[i%3]
 			direct := cc
 			direct.URL = c.URL
 			db := dial(t, direct)
