@@ -17,6 +17,7 @@ type Matcher struct {
 	fold       [firstNumber]foldCache
 	hit        [firstNumber]hitCache
 	addr       addrCache
+	regexLeft  int // bytes that the regular expressions of the condition at hand may still read
 	one        [1]string
 	scratch    []byte
 	labels     [][]byte

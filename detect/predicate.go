@@ -106,6 +106,7 @@ type textPred struct {
 }
 
 func (p *textPred) eval(m *Matcher, ev *Event) bool {
+	m.regexLeft = maxRegexesBytes
 	if p.neq {
 		return m.has(ev, p.of) && !p.any(m, ev)
 	}
@@ -173,9 +174,10 @@ type textTest struct {
 }
 
 const (
-	// maxRegexBytes bounds one regular expression on one event. Beyond it a
-	// necessary literal that was found decides, so padding hides nothing.
-	maxRegexBytes = 128 << 10
+	// maxRegexBytes bounds one regular expression on one event, and maxRegexesBytes all of one
+	// condition. Beyond it a necessary literal that was found decides, so padding hides nothing.
+	maxRegexBytes   = 64 << 10
+	maxRegexesBytes = 256 << 10
 	// maxClassify bounds what libinjection reads of one value: it judges the first tokens only.
 	maxClassify = 8 << 10
 )
@@ -198,7 +200,7 @@ func (t *textTest) eval(m *Matcher, ev *Event, s subject) bool {
 		}
 	}
 	if t.kind == testRegex {
-		return t.regex(m.values(ev, s))
+		return t.regex(m, m.values(ev, s))
 	}
 	if t.kind == testCIDR && s.label == "" && s.field < firstList {
 		a, ok := m.address(ev, s.field)
@@ -220,12 +222,14 @@ func (t *textTest) eval(m *Matcher, ev *Event, s subject) bool {
 	return false
 }
 
-func (t *textTest) regex(values []string) bool {
-	left := maxRegexBytes
+func (t *textTest) regex(m *Matcher, values []string) bool {
+	left := min(maxRegexBytes, m.regexLeft)
 	for _, v := range values {
 		if len(v) > left {
+			m.regexLeft -= left
 			return t.lits != nil || t.re.MatchString(v[:left])
 		}
+		m.regexLeft -= len(v)
 		if t.re.MatchString(v) {
 			return true
 		}

@@ -3,6 +3,7 @@ package detect
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/expr-lang/expr"
@@ -17,6 +18,10 @@ import (
 const (
 	maxWhereNodes = 200
 	maxWhereText  = 2000
+	// maxWhereInput bounds what where reads of one field of an event; maxWhereCostly bounds the
+	// operators that read or copy all of it.
+	maxWhereInput  = 64 << 10
+	maxWhereCostly = 4
 )
 
 // where is an expr-lang expression for what match cannot say. It is evaluated
@@ -33,9 +38,9 @@ func (w *where) eval(m *Matcher, ev *Event) bool {
 		}
 		switch f.Kind() {
 		case Text:
-			m.env[f.String()] = ev.text[f]
+			m.env[f.String()] = ev.text[f][:min(len(ev.text[f]), maxWhereInput)]
 		case List:
-			m.env[f.String()] = ev.lists[f-firstList]
+			m.env[f.String()] = firstBytes(ev.lists[f-firstList], maxWhereInput)
 		case Number:
 			m.env[f.String()] = ev.num[f-firstNumber]
 		case Flag:
@@ -49,6 +54,19 @@ func (w *where) eval(m *Matcher, ev *Event) bool {
 	}
 	on, _ := out.(bool)
 	return on
+}
+
+// firstBytes are the values that begin within limit bytes, the last cut there.
+func firstBytes(values []string, limit int) []string {
+	for i, v := range values {
+		if len(v) > limit {
+			out := append([]string(nil), values[:i+1]...)
+			out[i] = v[:limit]
+			return out
+		}
+		limit -= len(v)
+	}
+	return values
 }
 
 // whereEnv types every field for the checker, under its dotted name.
@@ -169,6 +187,7 @@ func (f *flatten) Visit(node *ast.Node) {
 // bounds collects the fields and refuses what could cost without limit.
 type bounds struct {
 	fields []Field
+	costly int
 	msg    string
 	at     file.Location
 }
@@ -182,6 +201,11 @@ func (b *bounds) Visit(node *ast.Node) {
 	case *ast.BinaryNode:
 		if _, constant := x.Right.(*ast.StringNode); x.Operator == "matches" && !constant {
 			b.msg, b.at = "matches needs a constant expression on its right", x.Location()
+		}
+		if x.Operator == "matches" || x.Operator == "+" && x.Type() != nil && x.Type().Kind() == reflect.String {
+			if b.costly++; b.costly > maxWhereCostly {
+				b.msg, b.at = fmt.Sprintf("at most %d matches and joined texts: each reads or copies whole fields", maxWhereCostly), x.Location()
+			}
 		}
 		if x.Operator == ".." || x.Operator == "**" || x.Operator == "^" {
 			b.msg, b.at = fmt.Sprintf("operator %s is not available", x.Operator), x.Location()
