@@ -26,7 +26,7 @@ func BenchmarkStore(b *testing.B) {
 		db := migrated(b)
 		n := *benchStoreRows
 		start := time.Now()
-		f := fillPlausible(b, db, n, Retention{})
+		f := fillPlausible(b, db, n)
 		fmt.Printf("%d rows in %s, of which the writer and the engine took %s, and %.1f us of CPU a row\n", n, time.Since(start).Round(time.Second),
 			f.wall.Round(time.Second), float64(f.cpu.Microseconds())/float64(n))
 		start = time.Now()
@@ -67,10 +67,10 @@ func cpuTime(b *testing.B) time.Duration {
 }
 
 // fillPlausible stores n events.
-func fillPlausible(b *testing.B, db *DB, n int64, retention Retention) (f filled) {
+func fillPlausible(b *testing.B, db *DB, n int64) (f filled) {
 	b.Helper()
 	g := newPlausible(1, day)
-	w := NewWriter(db, WriterOptions{Instance: "bench", Retention: retention})
+	w := NewWriter(db, WriterOptions{Instance: "bench"})
 	blocks := make([]*Block, plausibleParts)
 	begin := make([]int64, plausibleParts)
 	for p := range blocks {

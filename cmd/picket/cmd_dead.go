@@ -336,4 +336,3 @@ func (e *env) readMorgue(ctx context.Context, cfg *config.Config) (*morgue, erro
 	}
 	return m, nil
 }
-

@@ -3,9 +3,11 @@
 CREATE DATABASE IF NOT EXISTS {{.DB}}{{.OnCluster}};
 
 -- One row per event. A column is a field's name with _ for the dot (net.ip is net_ip); values are public forms only.
--- * Tenant first for row policies, a five-minute bucket second so that time ranges and "latest" read in order.
--- * Partitions are days of arrival, not of claimed time: a wild timestamp must not shatter the table. They are apart by
---   retention too, so that what is due goes as whole parts: debug and info after 30 days, low and medium 90, high and critical 400.
+-- * Tenant first for row policies, a five-minute bucket second so that time ranges and "latest" read in order; within it the
+--   order of arrival, in which offsets, sequence numbers and times compress best.
+-- * Partitions are days of arrival, not of claimed time: a wild timestamp must not shatter the table.
+-- * Rows go by severity: debug and info after 30 days, low and medium 90, high and critical 400. Partitions by retention
+--   would let whole parts drop, and double what an insert costs (docs/decisions/0011-retention-by-row.md).
 -- * Pseudonyms that repeat are LowCardinality: 1/5 of the bytes and 1/3 of the read time of String (doc.go has figures).
 -- * Kafka coordinates in every row: the identity of a stored event, for audit and replay.
 CREATE TABLE IF NOT EXISTS {{.DB}}.events{{.OnCluster}}
@@ -132,10 +134,10 @@ CREATE TABLE IF NOT EXISTS {{.DB}}.events{{.OnCluster}}
     INDEX ix_offset     kafka_offset    TYPE minmax GRANULARITY 1
 )
 ENGINE = {{engine "MergeTree"}}
-PARTITION BY (toYYYYMMDD(observed), retention_days)
-ORDER BY (tenant, toStartOfFiveMinutes(time), server_name, type, time)
+PARTITION BY toYYYYMMDD(observed)
+ORDER BY (tenant, toStartOfFiveMinutes(time), server_name, type, kafka_partition, kafka_offset)
 TTL toDateTime(observed) + toIntervalDay(retention_days)
-SETTINGS ttl_only_drop_parts = 1, {{.Dedup}};
+SETTINGS {{.Dedup}};
 
 -- Roll-up by minute. Its own deduplication window: without one a repeated insert counts twice here.
 CREATE TABLE IF NOT EXISTS {{.DB}}.events_1m{{.OnCluster}}

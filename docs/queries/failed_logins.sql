@@ -3,7 +3,7 @@
 -- from many sources is a stolen or shared account.
 SELECT net_ip AS source, net_ip_prefix AS network, countIf(outcome != 'success') AS failed, countIf(outcome = 'success') AS succeeded,
        uniqExactIf(actor_client_id, actor_client_id != '') AS clients, min(time) AS first, max(time) AS last
-FROM {{.DB}}.events
+FROM picket.events
 WHERE type = 'authentication' AND time > now() - INTERVAL 1 HOUR
 GROUP BY source, network
 HAVING failed > 0
