@@ -91,10 +91,15 @@ func hangUp(client *kgo.Client) {
 // freshen drops idle connections after an error that was not a broker's answer: when a
 // broker went away, each of them would cost an attempt of its own.
 func freshen(client *kgo.Client, err error) {
-	var answer kgo.Error
-	if err != nil && !errors.As(err, &answer) && !errors.Is(err, context.Canceled) {
+	if unanswered(err) {
 		hangUp(client)
 	}
+}
+
+// unanswered reports whether a request may or may not have been done.
+func unanswered(err error) bool {
+	var answer kgo.Error
+	return err != nil && !errors.As(err, &answer) && !errors.Is(err, context.Canceled)
 }
 
 // Check connects to the brokers in turn until one answers. If none does, the error says for

@@ -52,6 +52,9 @@ func fetchOffsets(ctx context.Context, client *kgo.Client, group, topic string, 
 	return out, nil
 }
 
+// errNoAnswer says that a commit was sent, and may be done or still on its way.
+var errNoAnswer = errors.New("no answer to a commit")
+
 // commitOffsets is fenced: the broker refuses it for any but the current generation.
 func commitOffsets(ctx context.Context, client *kgo.Client, g *generation, group, instance, topic string, at map[int32]position) error {
 	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
@@ -68,6 +71,9 @@ func commitOffsets(ctx context.Context, client *kgo.Client, g *generation, group
 		GroupID: group, GenerationID: int(g.id), MemberID: g.member, InstanceID: instance,
 		Topics: map[string][]kgo.OffsetCommit{topic: commits},
 	})
+	if unanswered(err) && !Unreachable(err) {
+		return fmt.Errorf("%w: %w", errNoAnswer, err)
+	}
 	if err != nil {
 		return err
 	}

@@ -114,12 +114,34 @@ func (c *Consumer) commit(ctx context.Context, declare []Range) (again bool, err
 			_ = c.member.refused(err)
 			c.gen.end(!errors.Is(err, kgo.RebalanceInProgress))
 			return true, nil
+		case errors.Is(err, errNoAnswer):
+			return true, c.startAnew(ctx, err)
 		case !transient(err):
 			return false, explain(err, c.opts.Topic, c.opts.Group)
 		}
 	}
 	return false, err
 }
+
+// startAnew leaves the group after a commit without an answer, to come back as another
+// member. The request may still be on its way: were it tried again here, the first copy
+// could arrive after later commits and set the record back to borders that are gone. As
+// another member's it is refused.
+func (c *Consumer) startAnew(ctx context.Context, why error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	c.stats.Unanswered.Add(1)
+	c.log.Warn("kafka: a commit was not answered; joining the group anew", "group", c.opts.Group, "generation", c.gen.id, "error", why)
+	freshen(c.client, why)
+	ctx, cancel := context.WithTimeout(ctx, leaveTakes)
+	defer cancel()
+	_ = c.member.leave(ctx) // without it the others wait for the session to time out
+	c.gen.end(true)
+	return nil
+}
+
+const leaveTakes = 2 * time.Second
 
 // gather collects what the fetchers have, up to the limits of a batch.
 func (c *Consumer) gather(ctx context.Context) ([]Range, error) {

@@ -14,4 +14,5 @@ type Stats struct {
 	Generations atomic.Int64 // joined
 	Fenced      atomic.Int64 // commits refused because the generation was over
 	Commits     atomic.Int64
+	Unanswered  atomic.Int64 // commits that may be done or not: the group was joined anew after them
 }
