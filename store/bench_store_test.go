@@ -18,7 +18,8 @@ var (
 )
 
 // BenchmarkStore fills the schema with plausible events through the writer, and prints what
-// an event takes on disk, by column, and how long each saved query takes:
+// an event takes on disk, by column, and how long each saved query takes. The events are those
+// of one day:
 //
 //	go test ./store -run '^$' -bench '^BenchmarkStore$' -benchtime 1x -rows 20000000
 func BenchmarkStore(b *testing.B) {
@@ -27,6 +28,7 @@ func BenchmarkStore(b *testing.B) {
 		n := *benchStoreRows
 		start := time.Now()
 		f := fillPlausible(b, db, n)
+		plausibleAlerts(b, db)
 		fmt.Printf("%d rows in %s, of which the writer and the engine took %s, and %.1f us of CPU a row\n", n, time.Since(start).Round(time.Second),
 			f.wall.Round(time.Second), float64(f.cpu.Microseconds())/float64(n))
 		start = time.Now()
@@ -40,6 +42,37 @@ func BenchmarkStore(b *testing.B) {
 		b.ReportMetric(disk/float64(n), "disk-B/event")
 		b.ReportMetric(f.entropy, "entropy-B/event")
 		fmt.Print(db.sizes(b, n))
+		qs, err := SavedQueries(db.Database())
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, q := range qs {
+			_, rows, err := db.Query(b.Context(), q.SQL)
+			if err != nil {
+				b.Fatalf("%s: %v", q.Name, err)
+			}
+			fmt.Printf("query %-16s %6d ms  %4d rows\n", q.Name, db.best(b, q.SQL).Milliseconds(), len(rows))
+		}
+	}
+}
+
+// plausibleAlerts stores two hundred alerts of twenty rules, with evidence among the events.
+func plausibleAlerts(b *testing.B, db *DB) {
+	b.Helper()
+	var as []detect.Alert
+	for i := range 200 {
+		a := alert(uint64(3+i), true)
+		a.ID, a.Tenant, a.Severity = fmt.Sprintf("plausible-%d", i), "acme", []string{"low", "medium", "high"}[i%3]
+		a.Rule.ID = fmt.Sprintf("XX-%02d", i%20)
+		a.FiredAt = time.Now().Add(-time.Duration(i) * 5 * time.Minute)
+		a.BucketStart, a.BucketEnd = a.FiredAt.Add(-time.Minute), a.FiredAt
+		for j := range a.Evidence {
+			a.Evidence[j].Partition, a.Evidence[j].Offset = 0, 37_000_000+int64(i*17+j)
+		}
+		as = append(as, a)
+	}
+	if err := NewAlertWriter(db).Write(b.Context(), as...); err != nil {
+		b.Fatal(err)
 	}
 }
 
@@ -69,7 +102,7 @@ func cpuTime(b *testing.B) time.Duration {
 // fillPlausible stores n events.
 func fillPlausible(b *testing.B, db *DB, n int64) (f filled) {
 	b.Helper()
-	g := newPlausible(1, day)
+	g := newPlausible(1, time.Now().Add(-24*time.Hour), float64(n)/86400)
 	w := NewWriter(db, WriterOptions{Instance: "bench"})
 	blocks := make([]*Block, plausibleParts)
 	begin := make([]int64, plausibleParts)

@@ -41,9 +41,9 @@ const (
 	plausibleLive    = 400 // sessions open at once
 )
 
-func newPlausible(seed uint64, start time.Time) *plausible {
+func newPlausible(seed uint64, start time.Time, rate float64) *plausible {
 	g := &plausible{
-		r: rand.New(rand.NewPCG(seed, 1)), start: start, rate: 1000,
+		r: rand.New(rand.NewPCG(seed, 1)), start: start, rate: rate,
 		clients: newZipf(plausibleClients, 1.1), tools: newZipf(plausibleTools, 1.2),
 		live: make([]session, plausibleLive), seq: map[string]uint64{}, hashes: map[string]string{},
 	}
