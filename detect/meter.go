@@ -33,7 +33,7 @@ type meter interface {
 func newMeter(r *Rule, d *Detector) meter {
 	switch d.Kind {
 	case DetectDistinct:
-		return &distinctMeter{stream: uint(d.first), need: int(d.Threshold), seen: map[uint64]int32{}}
+		return &distinctMeter{stream: uint(d.first), need: int(d.Threshold)}
 	case DetectSum:
 		return &sumMeter{stream: uint(d.first), need: d.Threshold}
 	case DetectScore:
@@ -80,30 +80,25 @@ func (m *countMeter) reversible() bool            { return true }
 type distinctMeter struct {
 	stream uint
 	need   int
-	seen   map[uint64]int32
+	seen   tally
 }
 
 func (m *distinctMeter) add(p *point) {
 	if p.stream() == m.stream {
-		m.seen[p.value]++
+		m.seen.add(p.value)
 	}
 }
 
 func (m *distinctMeter) drop(p *point) {
-	if p.stream() != m.stream {
-		return
-	}
-	if n := m.seen[p.value]; n > 1 {
-		m.seen[p.value] = n - 1
-	} else {
-		delete(m.seen, p.value)
+	if p.stream() == m.stream {
+		m.seen.drop(p.value)
 	}
 }
 
 func (m *distinctMeter) holds(int64) (float64, bool) {
-	return float64(len(m.seen)), len(m.seen) >= m.need
+	return float64(m.seen.n), m.seen.n >= m.need
 }
-func (m *distinctMeter) reset()           { clear(m.seen) }
+func (m *distinctMeter) reset()           { m.seen.reset() }
 func (m *distinctMeter) reversible() bool { return true }
 
 // sumMeter adds in thousandths: whole numbers have the same sum in every order.

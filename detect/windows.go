@@ -12,7 +12,7 @@ import (
 type WindowOptions struct {
 	MaxGroups   int // groups of all rules together; default 1,000,000
 	MaxPoints   int // points of one group; default 100,000, at most 180,000
-	MaxEvidence int // evidence of all groups together; default 100,000
+	MaxEvidence int // evidence of all groups together; default 50,000; alerts have that of the batch in any case
 
 	many int // points from which on a group has a cursor of its own
 }
@@ -38,7 +38,7 @@ type Windows struct {
 	lateness int64
 
 	rules  map[[16]byte]*ruleState
-	groups map[windowKey]*window
+	groups table
 	nextID uint32
 	// deadlines has a heap for each depth of the rules: what takes steps from a rule settles after it.
 	deadlines []deadlineHeap
@@ -83,10 +83,10 @@ type source struct {
 func NewWindows(rs *RuleSet, h Hasher, lateness time.Duration, opts WindowOptions) *Windows {
 	opts.MaxGroups = cmp.Or(opts.MaxGroups, 1_000_000)
 	opts.MaxPoints = min(cmp.Or(opts.MaxPoints, 100_000), 180_000)
-	opts.MaxEvidence = cmp.Or(opts.MaxEvidence, 100_000)
+	opts.MaxEvidence = cmp.Or(opts.MaxEvidence, 50_000)
 	opts.many = cmp.Or(opts.many, manyPoints)
 	w := &Windows{
-		hasher: h, opts: opts, groups: map[windowKey]*window{}, sources: map[int32]*source{},
+		hasher: h, opts: opts, sources: map[int32]*source{},
 		watermark: unknownTime, lateness: lateness.Milliseconds(),
 	}
 	w.Reload(rs)
@@ -115,23 +115,25 @@ func (w *Windows) Reload(rs *RuleSet) {
 			w.marks = append(w.marks, w.watermark)
 		}
 	}
-	for key, g := range w.groups {
+	for _, g := range w.groups.all() {
 		if w.rules[g.rule.Hash] != g.rule {
-			w.remove(key, g)
+			w.remove(g)
 		}
 	}
 }
 
-func (w *Windows) remove(key windowKey, g *window) {
-	w.evidence -= len(g.evidence)
-	delete(w.groups, key)
+func (w *Windows) remove(g *window) {
+	if g.more != nil {
+		w.evidence -= len(g.more.evidence)
+	}
+	w.groups.remove(g)
 }
 
 // Stats returns the counts so far.
 func (w *Windows) Stats() WindowStats { return w.stats }
 
 // Groups is how many groups are held.
-func (w *Windows) Groups() int { return len(w.groups) }
+func (w *Windows) Groups() int { return w.groups.n }
 
 // Watermark is the time up to which everything on time was seen; zero before
 // every source partition has reported.
@@ -188,12 +190,12 @@ func (w *Windows) Observe(dst []Alert, s *Signal) []Alert {
 		}
 		src.seen[key] = struct{}{}
 		if g := w.window(rule, key, s.Tenant, s.Values); g != nil {
+			w.observe(g, rp.Points)
 			for j := range s.Evidence {
 				if s.Evidence[j].Rule == rp.Rule {
 					w.addEvidence(g, s.Evidence[j].Evidence)
 				}
 			}
-			w.observe(g, rp.Points)
 		}
 	}
 	return w.updates(dst)
@@ -238,7 +240,7 @@ func (w *Windows) settle(dst []Alert, watermark int64) []Alert {
 				continue
 			}
 			g.queued = 0
-			if w.groups[g.key()] != g {
+			if w.groups.get(g.key()) != g {
 				continue
 			}
 			if g.rule.plan.settled {
@@ -246,8 +248,8 @@ func (w *Windows) settle(dst []Alert, watermark int64) []Alert {
 				dst = w.updates(dst)
 			}
 			dst = w.expire(dst, g)
-			if len(g.points) == 0 && len(g.buckets) == 0 {
-				w.remove(g.key(), g)
+			if len(g.points) == 0 && len(g.buckets()) == 0 {
+				w.remove(g)
 				continue
 			}
 			w.schedule(g)
@@ -267,15 +269,22 @@ func (w *Windows) source(id int32) *source {
 }
 
 func (w *Windows) window(rule *ruleState, key windowKey, tenant string, values []GroupValue) *window {
-	g := w.groups[key]
+	g := w.groups.get(key)
 	if g == nil {
-		if len(w.groups) >= w.opts.MaxGroups {
-			w.stats.Overflow++
-			return nil
+		if g = w.newWindow(rule, key); g != nil {
+			g.name = packGroup(tenant, values)
 		}
-		g = &window{rule: rule, group: key.group, tenant: tenant, values: values, decided: unknownTime}
-		w.groups[key] = g
 	}
+	return g
+}
+
+func (w *Windows) newWindow(rule *ruleState, key windowKey) *window {
+	if w.groups.n >= w.opts.MaxGroups {
+		w.stats.Overflow++
+		return nil
+	}
+	g := &window{rule: rule, group: key.group}
+	w.groups.put(g)
 	return g
 }
 
@@ -283,13 +292,13 @@ func (w *Windows) window(rule *ruleState, key windowKey, tenant string, values [
 func (w *Windows) schedule(g *window) {
 	lag := g.rule.plan.lag
 	next := int64(math.MaxInt64)
-	for i := range g.buckets {
-		next = min(next, g.buckets[i].start+g.rule.bucket+lag)
+	for _, b := range g.buckets() {
+		next = min(next, b.start+g.rule.bucket+lag)
 	}
 	if n := len(g.points); n > 0 {
 		next = min(next, g.points[n-1].time()+max(1, g.rule.window)+1+lag)
 		if g.rule.plan.settled {
-			if i := firstFrom(g.points, g.decided); i < n {
+			if i := firstFrom(g.points, g.extra().decided); i < n {
 				next = min(next, g.points[i].time()+1+lag)
 			}
 		}

@@ -8,19 +8,36 @@ import (
 	"time"
 )
 
-// window is one rule's state for one group.
+// window is one rule's state for one group. Most groups stay small and never fire:
+// what they do not need is in more.
 type window struct {
-	rule     *ruleState
-	group    [16]byte
-	tenant   string
-	values   []GroupValue
-	points   []point  // sorted by (time, identity, stream, value)
+	rule   *ruleState
+	group  [16]byte
+	name   string  // tenant and values, packed
+	points []point // sorted by (time, identity, stream, value)
+	queued int64   // deadline in the heap
+	more   *more
+}
+
+type more struct {
 	buckets  []bucket // those that fired, and those of which points are gone
 	evidence []Evidence
 	cursor   *cursor // of groups with many points
-	queued   int64   // deadline in the heap
 	decided  int64   // points before it were judged, of settled rules
-	touched  bool
+}
+
+func (g *window) extra() *more {
+	if g.more == nil {
+		g.more = &more{decided: unknownTime}
+	}
+	return g.more
+}
+
+func (g *window) buckets() []bucket {
+	if g.more == nil {
+		return nil
+	}
+	return g.more.buckets
 }
 
 // bucket is an alert, or the count of one that may come.
@@ -95,8 +112,8 @@ func (w *Windows) insert(g *window, p point) bool {
 		g.forget(1)
 		i--
 	}
-	if c := g.cursor; c != nil {
-		c.back(g.points, firstFrom(g.points[:i], p.time()))
+	if g.more != nil && g.more.cursor != nil {
+		g.more.cursor.back(g.points, firstFrom(g.points[:i], p.time()))
 	}
 	g.points = slices.Insert(g.points, i, p)
 	if b := g.bucketAt(p.time()); b != nil && g.counts(&p) && g.firstOf(i) {
@@ -131,12 +148,15 @@ func (g *window) forget(n int) {
 	if n == 0 {
 		return
 	}
-	if g.cursor != nil {
-		g.cursor.shift(g.points, n)
+	if g.more != nil && g.more.cursor != nil {
+		g.more.cursor.shift(g.points, n)
 	}
 	g.points = g.points[n:]
 	if len(g.points) == 0 {
-		g.points, g.cursor = nil, nil
+		g.points = nil
+		if g.more != nil {
+			g.more.cursor = nil
+		}
 	} else if cap(g.points) > 64 && cap(g.points) > 4*len(g.points) {
 		g.points = slices.Clone(g.points)
 	}
@@ -144,8 +164,9 @@ func (g *window) forget(n int) {
 
 // bucketAt finds the bucket of a time, where one is held.
 func (g *window) bucketAt(at int64) *bucket {
-	for i := range g.buckets {
-		if b := &g.buckets[i]; at >= b.start && at < b.start+g.rule.bucket {
+	buckets := g.buckets()
+	for i := range buckets {
+		if b := &buckets[i]; at >= b.start && at < b.start+g.rule.bucket {
 			return b
 		}
 	}
@@ -176,8 +197,9 @@ func (w *Windows) bucket(g *window, at int64) *bucket {
 			b.last = max(b.last, p.time())
 		}
 	}
-	g.buckets = append(g.buckets, b)
-	return &g.buckets[len(g.buckets)-1]
+	m := g.extra()
+	m.buckets = append(m.buckets, b)
+	return &m.buckets[len(m.buckets)-1]
 }
 
 // expire settles buckets and drops points that no window can reach any more.
@@ -190,9 +212,10 @@ func (w *Windows) expire(dst []Alert, g *window) []Alert {
 		w.bucket(g, at)
 		i = max(i+1, firstFrom(g.points[:n], at-mod(at, g.rule.bucket)+g.rule.bucket))
 	}
-	keep := g.buckets[:0]
-	for i := range g.buckets {
-		b := &g.buckets[i]
+	buckets := g.buckets()
+	keep := buckets[:0]
+	for i := range buckets {
+		b := &buckets[i]
 		if b.start+g.rule.bucket > mark {
 			keep = append(keep, *b)
 			continue
@@ -201,14 +224,15 @@ func (w *Windows) expire(dst []Alert, g *window) []Alert {
 			dst = append(dst, w.alert(g, b, true))
 		}
 	}
-	g.buckets = keep
+	if g.more != nil {
+		g.more.buckets = keep
+	}
 	g.forget(n)
 	return dst
 }
 
 func (w *Windows) touch(g *window) {
-	if !g.touched {
-		g.touched = true
+	if n := len(w.touched); n == 0 || w.touched[n-1] != g {
 		w.touched = append(w.touched, g)
 	}
 }
@@ -217,9 +241,9 @@ func (w *Windows) touch(g *window) {
 // whose count has doubled since it was last told.
 func (w *Windows) updates(dst []Alert) []Alert {
 	for _, g := range w.touched {
-		g.touched = false
-		for i := range g.buckets {
-			b := &g.buckets[i]
+		buckets := g.buckets()
+		for i := range buckets {
+			b := &buckets[i]
 			if b.fired && b.changed && (b.told == 0 || b.count >= 2*b.told) {
 				dst = append(dst, w.alert(g, b, false))
 				b.told = b.count
@@ -235,39 +259,48 @@ func (w *Windows) updates(dst []Alert) []Alert {
 func (w *Windows) alert(g *window, b *bucket, settled bool) Alert {
 	r := g.rule
 	start := time.UnixMilli(b.start).UTC()
+	tenant, values := unpackGroup(g.name)
 	id := w.hasher.GroupHash("", "alert", string(r.Hash[:]), string(g.group[:]), strconv.FormatInt(b.start, 10))
 	a := Alert{
 		Schema: AlertSchema, ID: encodeID(id), Rule: r.Info, Mode: r.Mode.String(), Severity: r.Severity,
-		Tenant: g.tenant, Group: g.values, GroupID: encodeID(g.group),
+		Tenant: tenant, Group: values, GroupID: encodeID(g.group),
 		BucketStart: start, BucketEnd: start.Add(r.Suppress),
 		First: time.UnixMilli(b.first).UTC(), Last: time.UnixMilli(b.last).UTC(), FiredAt: time.UnixMilli(b.firedAt).UTC(),
 		Count: b.count, Value: b.value, Threshold: r.Detector.Threshold, Settled: settled,
 	}
-	for i := range g.evidence {
-		if at := g.evidence[i].Time.UnixMilli(); at > b.start-r.window && at <= b.last && len(a.Evidence) < maxEvidence {
-			a.Evidence = append(a.Evidence, g.evidence[i])
+	if g.more != nil {
+		for _, e := range g.more.evidence {
+			if at := e.Time.UnixMilli(); at > b.start-r.window && at <= b.last && len(a.Evidence) < maxEvidence {
+				a.Evidence = append(a.Evidence, e)
+			}
 		}
 	}
 	a.Why, a.Title = why(r.Rule, &a), fillTitle(r.Rule, &a)
 	return a
 }
 
-// addEvidence keeps the newest evidence, in order of time.
+// addEvidence keeps the newest evidence, in order of time. Where all groups together have
+// too much, only groups that fired get more.
 func (w *Windows) addEvidence(g *window, e Evidence) {
-	i, dup := slices.BinarySearchFunc(g.evidence, e, func(a, b Evidence) int {
+	if w.evidence >= w.opts.MaxEvidence && !g.fired() {
+		w.stats.NoEvidence++
+		return
+	}
+	m := g.extra()
+	i, dup := slices.BinarySearchFunc(m.evidence, e, func(a, b Evidence) int {
 		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.EventID, b.EventID))
 	})
 	if dup {
 		return
 	}
-	if len(g.evidence) == 0 && w.evidence >= w.opts.MaxEvidence {
-		w.stats.NoEvidence++ // the alert fires without
-		return
-	}
-	g.evidence = slices.Insert(g.evidence, i, e)
+	m.evidence = slices.Insert(m.evidence, i, e)
 	w.evidence++
-	if len(g.evidence) > 2*maxEvidence {
-		g.evidence = slices.Delete(g.evidence, 0, 1)
+	if len(m.evidence) > 2*maxEvidence {
+		m.evidence = slices.Delete(m.evidence, 0, 1)
 		w.evidence--
 	}
+}
+
+func (g *window) fired() bool {
+	return slices.ContainsFunc(g.buckets(), func(b bucket) bool { return b.fired })
 }

@@ -64,15 +64,16 @@ func (c *cursor) shift(points []point, n int) {
 }
 
 func (w *Windows) cursor(g *window) *cursor {
-	if g.cursor != nil {
-		return g.cursor
+	if g.more != nil && g.more.cursor != nil {
+		return g.more.cursor
 	}
 	if len(g.points) < w.opts.many {
 		g.rule.scratch.start(0)
 		return &g.rule.scratch
 	}
-	g.cursor = &cursor{meter: newMeter(g.rule.Rule, &g.rule.Detector)}
-	return g.cursor
+	m := g.extra()
+	m.cursor = &cursor{meter: newMeter(g.rule.Rule, &g.rule.Detector)}
+	return m.cursor
 }
 
 // judge looks at every event with time in [from, until) and fires the buckets of those
@@ -144,11 +145,12 @@ func (f *forward) silent(end int, at int64) bool {
 // decide judges the events that nothing can change any more, of a settled rule.
 func (w *Windows) decide(g *window) {
 	until := w.watermark - g.rule.plan.lag
-	if until <= g.decided {
+	m := g.extra()
+	from := m.decided
+	if until <= from {
 		return
 	}
-	from := g.decided
-	g.decided = until
+	m.decided = until
 	w.judge(g, from, until, nil)
 	w.touch(g)
 }
@@ -201,15 +203,21 @@ func (w *Windows) feed(g *window, i, end int, batch []Point) {
 	}
 	for _, f := range g.rule.plan.feeds {
 		rule := w.rules[f.rule.Hash]
-		to := w.window(rule, windowKey{g.group, rule.id}, g.tenant, g.values)
+		key := windowKey{g.group, rule.id}
+		to := w.groups.get(key)
 		if to == nil {
-			continue
+			if to = w.newWindow(rule, key); to == nil {
+				continue
+			}
+			to.name = g.name
 		}
 		for j := range points {
 			points[j].Step = f.step
 		}
-		for _, e := range g.evidence {
-			w.addEvidence(to, e)
+		if g.more != nil {
+			for _, e := range g.more.evidence {
+				w.addEvidence(to, e)
+			}
 		}
 		before := w.stats
 		w.observe(to, points)

@@ -92,7 +92,12 @@ func drawScenario(t *rapid.T, sets ...*RuleSet) *scenario {
 	clock := TestStart
 	for i := range n {
 		most := rapid.SampledFrom([]int{1_000, 20_000, 120_000}).Draw(t, "pace")
-		clock = clock.Add(time.Duration(rapid.IntRange(0, most).Draw(t, "step")) * time.Millisecond)
+		step := rapid.IntRange(0, most).Draw(t, "step")
+		if rapid.Bool().Draw(t, "aligned") { // times that lie exactly on the edges of windows
+			step -= step % 15_000
+			clock = clock.Truncate(15 * time.Second)
+		}
+		clock = clock.Add(time.Duration(step) * time.Millisecond)
 		delay := time.Duration(0)
 		switch rapid.IntRange(0, 5).Draw(t, "lateness") {
 		case 0, 1:

@@ -1,0 +1,44 @@
+package detect
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// A tally and a table are maps, whatever comes and goes.
+func TestTallyAndTableAgreeWithMaps(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var values tally
+		var groups table
+		rule := &ruleState{id: 1}
+		want := map[uint64]int32{}
+		held := map[byte]*window{}
+		for range rapid.IntRange(1, 300).Draw(t, "operations") {
+			v := rapid.Uint64Range(0, 40).Draw(t, "value") << rapid.SampledFrom([]int{0, 7}).Draw(t, "shift")
+			if rapid.Bool().Draw(t, "add") || want[v] == 0 {
+				values.add(v)
+				want[v]++
+			} else {
+				values.drop(v)
+				if want[v]--; want[v] == 0 {
+					delete(want, v)
+				}
+			}
+			key := windowKey{group: [16]byte{rapid.Byte().Draw(t, "group") & 0x8f}, rule: 1}
+			if g := groups.get(key); g != held[key.group[0]] {
+				t.Fatalf("%v: got %p, want %p", key, g, held[key.group[0]])
+			} else if g == nil {
+				g = &window{rule: rule, group: key.group}
+				groups.put(g)
+				held[key.group[0]] = g
+			} else if rapid.Bool().Draw(t, "remove") {
+				groups.remove(g)
+				delete(held, key.group[0])
+			}
+		}
+		if values.n != len(want) || groups.n != len(held) || len(groups.all()) != len(held) {
+			t.Fatalf("%d values and %d groups, want %d and %d", values.n, groups.n, len(want), len(held))
+		}
+	})
+}

@@ -1,0 +1,121 @@
+package detect
+
+import (
+	"encoding/binary"
+	"strings"
+)
+
+// table finds windows by group and rule. It is open-addressed: a million groups cost a
+// pointer each, where a map would keep every key again.
+type table struct {
+	slots []*window
+	n     int
+}
+
+func (k windowKey) slot(mask uint64) uint64 {
+	// The group is a keyed hash: nobody can choose where it falls.
+	return (binary.LittleEndian.Uint64(k.group[:]) + uint64(k.rule)*0x9e3779b97f4a7c15) & mask
+}
+
+func (t *table) get(k windowKey) *window {
+	if t.n == 0 {
+		return nil
+	}
+	mask := uint64(len(t.slots) - 1)
+	for i := k.slot(mask); t.slots[i] != nil; i = (i + 1) & mask {
+		if g := t.slots[i]; g.group == k.group && g.rule.id == k.rule {
+			return g
+		}
+	}
+	return nil
+}
+
+// put adds a window that is not there.
+func (t *table) put(g *window) {
+	if t.n*4 >= len(t.slots)*3 {
+		t.resize(max(64, 2*len(t.slots)))
+	}
+	t.place(g)
+	t.n++
+}
+
+func (t *table) place(g *window) {
+	mask := uint64(len(t.slots) - 1)
+	i := g.key().slot(mask)
+	for t.slots[i] != nil {
+		i = (i + 1) & mask
+	}
+	t.slots[i] = g
+}
+
+func (t *table) resize(n int) {
+	old := t.slots
+	t.slots = make([]*window, n)
+	for _, g := range old {
+		if g != nil {
+			t.place(g)
+		}
+	}
+}
+
+// remove closes the gap, so that no search ends early.
+func (t *table) remove(g *window) {
+	mask := uint64(len(t.slots) - 1)
+	i := g.key().slot(mask)
+	for t.slots[i] != g {
+		i = (i + 1) & mask
+	}
+	for j := (i + 1) & mask; t.slots[j] != nil; j = (j + 1) & mask {
+		if home := t.slots[j].key().slot(mask); (j-home)&mask >= (j-i)&mask {
+			t.slots[i] = t.slots[j]
+			i = j
+		}
+	}
+	t.slots[i] = nil
+	t.n--
+	if len(t.slots) > 1024 && t.n*8 < len(t.slots) {
+		t.resize(len(t.slots) / 2)
+	}
+}
+
+// all returns the windows that are held.
+func (t *table) all() []*window {
+	out := make([]*window, 0, t.n)
+	for _, g := range t.slots {
+		if g != nil {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
+// packGroup writes tenant and group values into one string, which most groups never need again.
+func packGroup(tenant string, values []GroupValue) string {
+	var b []byte
+	b = appendString(b, tenant)
+	for _, v := range values {
+		if f, ok := FieldByName(v.Field); ok {
+			b = append(b, byte(f))
+		} else {
+			b = appendString(append(b, byte(NumFields)), v.Field)
+		}
+		b = appendString(appendString(b, v.Value), v.Key)
+	}
+	return string(b)
+}
+
+func unpackGroup(s string) (tenant string, values []GroupValue) {
+	r := wireReader{b: []byte(s)}
+	tenant = r.string()
+	for len(r.b) > 0 {
+		var v GroupValue
+		if f := Field(r.byte()); f < NumFields {
+			v.Field = f.String()
+		} else {
+			v.Field = r.string()
+		}
+		v.Value, v.Key = r.string(), r.string()
+		values = append(values, v)
+	}
+	return strings.Clone(tenant), values
+}
