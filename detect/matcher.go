@@ -93,7 +93,11 @@ func (m *Matcher) Match(dst []Match, ev *Event) []Match {
 // try evaluates what the index let through.
 func (m *Matcher) try(dst []Match, ev *Event, rule int) []Match {
 	m.stats.Candidates++
-	add, ok := m.rs.rules[rule].program.match(m, ev, m.rs.index.entries[rule].rest)
+	// Most candidates end here, and their rules are not in the cache.
+	if rest := m.rs.index.entries[rule].rest; rest != nil && !rest.eval(m, ev) {
+		return dst
+	}
+	add, ok := m.rs.rules[rule].program.match(m, ev, nil)
 	if !ok {
 		return dst
 	}
@@ -122,8 +126,8 @@ type scoreTerm struct {
 	add   float64
 }
 
-// match reports whether ev matches, and what it adds. cond is what is left of
-// the rule's condition when the event passed the guard; nil: nothing.
+// match reports whether ev matches, and what it adds. cond is the rule's
+// condition; nil where it is known to hold.
 func (p *program) match(m *Matcher, ev *Event, cond pred) (add float64, ok bool) {
 	add = 1
 	switch p.kind {
