@@ -1,6 +1,8 @@
 package detect
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -41,4 +43,21 @@ func TestTallyAndTableAgreeWithMaps(t *testing.T) {
 			t.Fatalf("%d values and %d groups, want %d and %d", values.n, groups.n, len(want), len(held))
 		}
 	})
+}
+
+func TestGroupsKeepTheirNames(t *testing.T) {
+	w := NewWindows(loadText(t, ruleLines(windowRules)), plainHasher{}, 0, WindowOptions{})
+	values := []GroupValue{{Field: "net.ip", Value: "abc", Key: "k1"}, {Field: "labels.team", Value: "blue"}, {Field: "http.status", Value: "200"}}
+	for i := range maxTenants + 2 { // beyond the bound names are kept with the group
+		tenant := fmt.Sprint("tenant", i)
+		for range 2 {
+			gotTenant, got := w.unpackGroup(w.packGroup(tenant, values))
+			if gotTenant != tenant || !slices.Equal(got, values) {
+				t.Fatalf("%q %v, want %q %v", gotTenant, got, tenant, values)
+			}
+		}
+	}
+	if tenant, got := w.unpackGroup(w.packGroup("", nil)); tenant != "" || got != nil {
+		t.Errorf("%q %v", tenant, got)
+	}
 }

@@ -12,7 +12,7 @@ import (
 type WindowOptions struct {
 	MaxGroups   int // groups of all rules together; default 1,000,000
 	MaxPoints   int // points of one group; default 100,000, at most 180,000
-	MaxEvidence int // evidence of all groups together; default 50,000; alerts have that of the batch in any case
+	MaxEvidence int // evidence of all groups together; default 20,000; alerts have that of the batch in any case
 
 	many int // points from which on a group has a cursor of its own
 }
@@ -51,6 +51,10 @@ type Windows struct {
 
 	touched  []*window // since the last updates
 	evidence int       // kept in all groups
+
+	tenants     map[string]int // places in tenantNames, from one
+	tenantNames []string
+	scratch     []byte
 }
 
 // ruleState is a rule with what Windows keeps for it.
@@ -83,10 +87,10 @@ type source struct {
 func NewWindows(rs *RuleSet, h Hasher, lateness time.Duration, opts WindowOptions) *Windows {
 	opts.MaxGroups = cmp.Or(opts.MaxGroups, 1_000_000)
 	opts.MaxPoints = min(cmp.Or(opts.MaxPoints, 100_000), 180_000)
-	opts.MaxEvidence = cmp.Or(opts.MaxEvidence, 50_000)
+	opts.MaxEvidence = cmp.Or(opts.MaxEvidence, 20_000)
 	opts.many = cmp.Or(opts.many, manyPoints)
 	w := &Windows{
-		hasher: h, opts: opts, sources: map[int32]*source{},
+		hasher: h, opts: opts, sources: map[int32]*source{}, tenants: map[string]int{},
 		watermark: unknownTime, lateness: lateness.Milliseconds(),
 	}
 	w.Reload(rs)
@@ -272,7 +276,7 @@ func (w *Windows) window(rule *ruleState, key windowKey, tenant string, values [
 	g := w.groups.get(key)
 	if g == nil {
 		if g = w.newWindow(rule, key); g != nil {
-			g.name = packGroup(tenant, values)
+			g.name = w.packGroup(tenant, values)
 		}
 	}
 	return g

@@ -259,7 +259,7 @@ func (w *Windows) updates(dst []Alert) []Alert {
 func (w *Windows) alert(g *window, b *bucket, settled bool) Alert {
 	r := g.rule
 	start := time.UnixMilli(b.start).UTC()
-	tenant, values := unpackGroup(g.name)
+	tenant, values := w.unpackGroup(g.name)
 	id := w.hasher.GroupHash("", "alert", string(r.Hash[:]), string(g.group[:]), strconv.FormatInt(b.start, 10))
 	a := Alert{
 		Schema: AlertSchema, ID: encodeID(id), Rule: r.Info, Mode: r.Mode.String(), Severity: r.Severity,

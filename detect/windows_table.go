@@ -5,6 +5,9 @@ import (
 	"strings"
 )
 
+// maxTenants bounds how many names of tenants are kept once for all groups.
+const maxTenants = 1000
+
 // table finds windows by group and rule. It is open-addressed: a million groups cost a
 // pointer each, where a map would keep every key again.
 type table struct {
@@ -89,10 +92,20 @@ func (t *table) all() []*window {
 	return out
 }
 
-// packGroup writes tenant and group values into one string, which most groups never need again.
-func packGroup(tenant string, values []GroupValue) string {
-	var b []byte
-	b = appendString(b, tenant)
+// packGroup writes tenant and group values into one string, which most groups never need
+// again. Tenants are few: those that are known are a number in it.
+func (w *Windows) packGroup(tenant string, values []GroupValue) string {
+	n := w.tenants[tenant]
+	if n == 0 && len(w.tenantNames) < maxTenants {
+		tenant = strings.Clone(tenant)
+		w.tenantNames = append(w.tenantNames, tenant)
+		n = len(w.tenantNames)
+		w.tenants[tenant] = n
+	}
+	b := binary.AppendUvarint(w.scratch[:0], uint64(n))
+	if n == 0 {
+		b = appendString(b, tenant)
+	}
 	for _, v := range values {
 		if f, ok := FieldByName(v.Field); ok {
 			b = append(b, byte(f))
@@ -101,12 +114,17 @@ func packGroup(tenant string, values []GroupValue) string {
 		}
 		b = appendString(appendString(b, v.Value), v.Key)
 	}
+	w.scratch = b
 	return string(b)
 }
 
-func unpackGroup(s string) (tenant string, values []GroupValue) {
+func (w *Windows) unpackGroup(s string) (tenant string, values []GroupValue) {
 	r := wireReader{b: []byte(s)}
-	tenant = r.string()
+	if n := r.uvarint(); n > 0 {
+		tenant = w.tenantNames[n-1]
+	} else {
+		tenant = r.string()
+	}
 	for len(r.b) > 0 {
 		var v GroupValue
 		if f := Field(r.byte()); f < NumFields {
@@ -117,5 +135,5 @@ func unpackGroup(s string) (tenant string, values []GroupValue) {
 		v.Value, v.Key = r.string(), r.string()
 		values = append(values, v)
 	}
-	return strings.Clone(tenant), values
+	return tenant, values
 }
