@@ -11,7 +11,8 @@
 // events, ledger; a ledger row means that all of its range is stored. Writer.Redo, for a
 // batch that somebody else may have stored, reads the offsets back first: the second net
 // where the window of tokens (10,000 inserts a table) has passed. Nothing here retries,
-// splits or skips: the loop parks the partition, and Classify says how loud to be.
+// splits or skips: the loop parks the partition, and Classify says how loud to be. Audit,
+// Missing and LedgerSum say afterwards whether it is so.
 //
 // # Columns
 //
@@ -21,6 +22,12 @@
 // ZSTD. Of 1 M rows, a column of 5,000 skewed pseudonyms takes 1.7 MB (String 8.8,
 // FixedString(26) 8.4) and is grouped in 11 ms (48, 28); one of sessions takes 1.8 MB
 // (2.0, 1.7). Values that nearly every row has its own of (id, digests, trace ids) are String.
+//
+// # Retention and roll-ups
+//
+// The writer chooses retention_days by severity, and rows go by it. events_1m and entity_1h
+// are filled by views and outlive the events; docs/decisions 0011 and 0012 say why, and
+// docs/store.md what it all costs.
 //
 // # Speed
 //

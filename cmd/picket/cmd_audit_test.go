@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"picket/detect"
 	"picket/ingest/kafka"
 	"picket/ingest/kafka/kafkatest"
@@ -204,5 +207,70 @@ func TestAuditFindsWhatDoesNotAddUp(t *testing.T) {
 		if !strings.Contains(strings.Join(r.Problems, "\n"), want) {
 			t.Errorf("problems lack %q: %q", want, r.Problems)
 		}
+	}
+}
+
+// expire removes the records before an offset, as retention does.
+func (a *audited) expire(partition int32, before int64) {
+	a.t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(a.cfg.Brokers...))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer client.Close()
+	req := kmsg.NewPtrDeleteRecordsRequest()
+	req.TimeoutMillis = 10_000
+	p := kmsg.NewDeleteRecordsRequestTopicPartition()
+	p.Partition, p.Offset = partition, before
+	rt := kmsg.NewDeleteRecordsRequestTopic()
+	rt.Topic, rt.Partitions = "mcp.events", append(rt.Partitions, p)
+	req.Topics = append(req.Topics, rt)
+	res, err := req.RequestWith(a.t.Context(), client)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	if code := res.Topics[0].Partitions[0].ErrorCode; code != 0 {
+		a.t.Fatalf("delete records: error code %d", code)
+	}
+}
+
+func TestAuditWhenTheLogHasExpired(t *testing.T) {
+	a := newAudited(t)
+	a.produce("mcp.events", 0, 25)
+	a.consume(func(r kafka.Range) { a.store(r) })
+	a.expire(0, 15)
+	if e, r := a.audit(); e.code != exitOK || r.Partitions[0].Start != 15 || r.Events+r.Dead != 10 {
+		t.Errorf("stored before it expired: code %d, %+v", e.code, r)
+	}
+	if e, r := a.audit("--everything"); e.code != exitOK || r.Events+r.Dead != 25 {
+		t.Errorf("with all that is stored: code %d, %+v", e.code, r)
+	}
+	a.produce("mcp.events", 0, 10)
+	a.expire(0, 30)
+	e, r := a.audit()
+	if e.code != exitFailure || r.Partitions[0].Expired != 5 || r.InFlight != 5 {
+		t.Errorf("expired unread: code %d, %+v", e.code, r)
+	}
+	if e, r := a.audit("--expired-ok"); e.code != exitOK || r.Partitions[0].Expired != 5 {
+		t.Errorf("and that is known: code %d, %+v", e.code, r)
+	}
+}
+
+// An operator moved the offset forward, and Kafka no longer has what was skipped.
+func TestAuditRemembersWhatWasSkipped(t *testing.T) {
+	a := newAudited(t)
+	a.produce("mcp.events", 2, 25)
+	a.consume(func(r kafka.Range) {
+		if r.Begin != 10 {
+			a.store(r)
+		}
+	})
+	if e, r := a.audit(); e.code != exitFailure || r.Partitions[2].Lost != 10 {
+		t.Errorf("while Kafka has them: code %d, %+v", e.code, r)
+	}
+	a.expire(2, 25)
+	e, r := a.audit()
+	if e.code != exitFailure || r.Partitions[2].Skipped != 10 || !strings.Contains(r.Problems[0], "10 offsets were skipped: the ledger has holes") {
+		t.Errorf("afterwards: code %d, %+v", e.code, r)
 	}
 }
