@@ -177,7 +177,7 @@ func TestDetectorsAddWhatTheyMeasure(t *testing.T) {
 		"match: {type: tool_call}\nwhere: mcp.tool matches \"^Admin\" and not (outcome in [\"denied\"])",
 	)
 	got := fmt.Sprint(NewMatcher(rs).Match(nil, sample()))
-	if want := "[{0 0 429} {2 0 1} {4 0 5.5} {6 0 1} {8 0 1}]"; got != want {
+	if want := "[{0 429} {2 1} {4 5.5} {6 1} {8 1}]"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

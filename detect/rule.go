@@ -70,8 +70,7 @@ func (t GroupTerm) String() string {
 
 // Match says that an event matched a rule (all of its exceptions considered).
 type Match struct {
-	Rule int   // index in RuleSet.Rules
-	Step uint8 // always 0
+	Rule int // index in RuleSet.Rules
 	// Add is what the event adds: 1, or the field of a sum, or the score. Of a rule with
 	// several conditions (sequence, ratio, absence, all, any) it is the set of those that
 	// hold, bit 0 being the first.

@@ -109,6 +109,7 @@ func (w *Windows) insert(g *window, p point) bool {
 		if i == 0 {
 			return false
 		}
+		w.bucket(g, g.points[0].time()) // it still counts
 		g.forget(1)
 		i--
 	}
