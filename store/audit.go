@@ -110,7 +110,7 @@ func (db *DB) spans(ctx context.Context, sql string, args ...any) ([]Span, error
 // LedgerSum is what the ledger says of the part of a partition that ends before an offset.
 type LedgerSum struct {
 	Ranges uint64
-	First  int64 // offset where its oldest row begins; the ledger is kept for 30 days
+	First  int64 // offset where its oldest row begins; the ledger is kept for 90 days
 	// Bare counts the offsets of its ranges that got no row: they had expired when their turn
 	// came, or were no data (transaction markers).
 	Bare uint64

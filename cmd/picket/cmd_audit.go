@@ -33,7 +33,7 @@ which of these offsets have a row. Every record below the committed offset must 
 a dead letter; what lies above it is in flight. It exits with 1 if something does not add up:
 
   lost        a record that Kafka has, below the committed offset, without a row
-  expired     offsets that left Kafka before they were stored; the ledger remembers them for 30 days
+  expired     offsets that left Kafka before they were stored; the ledger remembers them for 90 days
   skipped     a range that nobody stored, such as after an operator moved the offset forward
   twice       rows too many for one offset
   beyond      rows or a commit beyond the end of the log: the topic was truncated or made anew

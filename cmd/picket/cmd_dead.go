@@ -134,7 +134,7 @@ func newDeadListCmd(e *env) *cobra.Command {
 		Short:   "List dead letters, the oldest first",
 		Args:    cobra.NoArgs,
 		Example: "  picket dead list --since 2h\n  picket dead list --class not_json --json\n  picket dead list --stored",
-		Long: `List reads the topic of dead letters. With --stored it reads ClickHouse instead, whose rows are there for 14 days,
+		Long: `List reads the topic of dead letters. With --stored it reads ClickHouse instead, whose rows are there for 90 days,
 longer than the bytes. Nothing of a record's content is shown but names of fields that the format defines.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.check(time.Now()); err != nil {

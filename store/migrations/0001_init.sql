@@ -143,22 +143,22 @@ SETTINGS {{.Dedup}};
 CREATE TABLE IF NOT EXISTS {{.DB}}.events_1m{{.OnCluster}}
 (
     tenant      LowCardinality(String),
-    minute      DateTime('UTC'),
+    minute      DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
     server_name LowCardinality(String),
     type        LowCardinality(String),
     mcp_tool    LowCardinality(String),
     outcome     Enum8('unknown' = 0, 'success' = 1, 'failure' = 2, 'denied' = 3, 'error' = 4),
     severity    Enum8('' = 0, 'debug' = 1, 'info' = 2, 'low' = 3, 'medium' = 4, 'high' = 5, 'critical' = 6),
-    events      SimpleAggregateFunction(sum, UInt64),
-    bytes_in    SimpleAggregateFunction(sum, UInt64),
-    bytes_out   SimpleAggregateFunction(sum, UInt64),
-    findings    SimpleAggregateFunction(sum, UInt64),
-    first_seen  SimpleAggregateFunction(min, DateTime64(3, 'UTC')),
-    last_seen   SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
-    max_ms      SimpleAggregateFunction(max, Float64),
-    clients     AggregateFunction(uniqCombined64, String),
-    sources     AggregateFunction(uniqCombined64, String),
-    sessions    AggregateFunction(uniqCombined64, String)
+    events      SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    bytes_in    SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    bytes_out   SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    findings    SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    first_seen  SimpleAggregateFunction(min, DateTime64(3, 'UTC')) CODEC(ZSTD(1)),
+    last_seen   SimpleAggregateFunction(max, DateTime64(3, 'UTC')) CODEC(ZSTD(1)),
+    max_ms      SimpleAggregateFunction(max, Float64) CODEC(ZSTD(1)),
+    clients     AggregateFunction(uniqCombined64, String) CODEC(ZSTD(1)),
+    sources     AggregateFunction(uniqCombined64, String) CODEC(ZSTD(1)),
+    sessions    AggregateFunction(uniqCombined64, String) CODEC(ZSTD(1))
 )
 ENGINE = {{engine "AggregatingMergeTree"}}
 PARTITION BY toYYYYMM(minute)
@@ -221,6 +221,7 @@ WHERE e.2 != ''
 GROUP BY tenant, kind, entity, hour;
 
 -- Records that could not become an event. The bytes stay in Kafka: nothing here holds a payload.
+-- These and the ledger are kept for longer than Kafka may keep raw records, so that an audit finds them.
 CREATE TABLE IF NOT EXISTS {{.DB}}.dead_letters{{.OnCluster}}
 (
     observed        DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
@@ -236,7 +237,7 @@ CREATE TABLE IF NOT EXISTS {{.DB}}.dead_letters{{.OnCluster}}
 ENGINE = {{engine "MergeTree"}}
 PARTITION BY toYYYYMMDD(observed)
 ORDER BY (kafka_topic, kafka_partition, kafka_offset)
-TTL toDateTime(observed) + INTERVAL 14 DAY
+TTL toDateTime(observed) + INTERVAL 90 DAY
 SETTINGS ttl_only_drop_parts = 1, {{.Dedup}};
 
 -- Written last: a row here means that everything of the range [first_offset, end_offset) is stored.
@@ -255,7 +256,7 @@ CREATE TABLE IF NOT EXISTS {{.DB}}.ingest_ledger{{.OnCluster}}
 ENGINE = {{engine "ReplacingMergeTree" "stored_at"}}
 PARTITION BY toYYYYMM(stored_at)
 ORDER BY (kafka_topic, kafka_partition, first_offset, end_offset)
-TTL toDateTime(stored_at) + INTERVAL 30 DAY
+TTL toDateTime(stored_at) + INTERVAL 90 DAY
 SETTINGS {{.Dedup}};
 
 -- One alert is (rule, group, bucket). It is written again as it grows; the newest (count, settled) stays.
