@@ -30,7 +30,7 @@ type meter interface {
 	reversible() bool
 }
 
-func newMeter(r *Rule, d *Detector) meter {
+func newMeter(d *Detector) meter {
 	switch d.Kind {
 	case DetectDistinct:
 		return &distinctMeter{stream: uint(d.first), need: int(d.Threshold)}
@@ -48,7 +48,7 @@ func newMeter(r *Rule, d *Detector) meter {
 	case DetectAll, DetectAny:
 		m := &partsMeter{any: d.Kind == DetectAny, back: true}
 		for i := range d.Parts {
-			part := newMeter(r, &d.Parts[i])
+			part := newMeter(&d.Parts[i])
 			m.parts = append(m.parts, part)
 			m.back = m.back && part.reversible()
 		}

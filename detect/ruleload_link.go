@@ -154,7 +154,7 @@ func (l *loader) link() {
 		case !slices.Contains(l.rules, src):
 			// It has problems of its own, which are reported.
 		case groupCanon(src.GroupBy) != groupCanon(k.rule.GroupBy):
-			k.report(l, fmt.Sprintf("%s groups by %s, this rule by %s: their groups do not meet", k.id, groupText2(src), groupText2(k.rule)),
+			k.report(l, fmt.Sprintf("%s groups by %s, this rule by %s: their groups do not meet", k.id, groupNames(src), groupNames(k.rule)),
 				"give both the same group_by")
 		default:
 			k.rule.streams[k.stream].from = src
@@ -166,7 +166,7 @@ func (l *loader) link() {
 	}
 }
 
-func groupText2(r *Rule) string {
+func groupNames(r *Rule) string {
 	if len(r.GroupBy) == 0 {
 		return "nothing"
 	}

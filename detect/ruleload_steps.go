@@ -229,10 +229,9 @@ func (r *ruleLoad) sequence(doc *sequenceBody, common *yaml.Node) Detector {
 	joins := &joins{r: r, docs: doc.Steps, ordered: d.Ordered}
 	total := 0
 	for i := range doc.Steps {
-		s, step := r.step(&doc.Steps[i], i, joins, shared)
+		step := r.step(&doc.Steps[i], i, joins, shared)
 		total += step.Count
 		d.Steps = append(d.Steps, step)
-		_ = s
 	}
 	joins.finish(&d, r.rule.streams[d.first:])
 	if total > maxElements {
@@ -250,7 +249,7 @@ func (r *ruleLoad) sequence(doc *sequenceBody, common *yaml.Node) Detector {
 	return d
 }
 
-func (r *ruleLoad) step(doc *stepDoc, i int, j *joins, shared *compiled) (stream, Step) {
+func (r *ruleLoad) step(doc *stepDoc, i int, j *joins, shared *compiled) Step {
 	step := Step{Name: doc.Name.v, Count: 1}
 	if doc.Name.n != nil && (doc.Name.v == "" || strings.Contains(doc.Name.v, ".")) {
 		r.d.Report(doc.Name.n, "a step's name is a word", "such as denied")
@@ -300,5 +299,5 @@ func (r *ruleLoad) step(doc *stepDoc, i int, j *joins, shared *compiled) (stream
 		}
 		r.stream(s, own)
 	}
-	return s, step
+	return step
 }

@@ -110,7 +110,7 @@ func (w *Windows) Reload(rs *RuleSet) {
 				id: w.nextID, window: r.Detector.Window.Milliseconds(), bucket: r.Suppress.Milliseconds(),
 				pane: max(1, r.Detector.Resolution.Milliseconds()),
 			}
-			s.scratch.meter = newMeter(r, &r.Detector)
+			s.scratch.meter = newMeter(&r.Detector)
 		}
 		s.Rule = r
 		w.rules[r.Hash] = s

@@ -72,7 +72,7 @@ func (w *Windows) cursor(g *window) *cursor {
 		return &g.rule.scratch
 	}
 	m := g.extra()
-	m.cursor = &cursor{meter: newMeter(g.rule.Rule, &g.rule.Detector)}
+	m.cursor = &cursor{meter: newMeter(&g.rule.Detector)}
 	return m.cursor
 }
 
