@@ -39,6 +39,7 @@ func commands(e *env) []*cobra.Command {
 		newTapCmd(e),
 		newEmbeddedCmd(e),
 		newReplayCmd(e),
+		newExplainCmd(e),
 		newRulesCmd(e),
 		newAuditCmd(e),
 		newDeadCmd(e),

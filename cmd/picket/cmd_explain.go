@@ -1,0 +1,116 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"picket/alerting"
+	"picket/detect"
+	"picket/ingest"
+)
+
+func newExplainCmd(e *env) *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use:     "explain <rule> [file|-]",
+		Short:   "Show what a rule compiled to, and why an event matches it or not",
+		GroupID: groupLook,
+		Args:    cobra.RangeArgs(1, 2),
+		Long: `Explain prints the conditions of a rule as they are evaluated, and which of them the index finds it by. With
+a file of events, one a line in any accepted format, it prints for each what every condition saw and said.
+
+What it prints of events is raw: their values as they came, without pseudonyms. It is meant for the terminal
+of whoever may read the events anyway.`,
+		Example: `  picket explain AU-01
+  picket explain IN-01 event.json
+  tail -1 events.jsonl | picket explain IN-01 -`,
+		RunE: func(_ *cobra.Command, args []string) error {
+			cfg, err := e.config()
+			if err != nil {
+				return err
+			}
+			if dir != "" {
+				onlyDir(cfg, dir)
+			}
+			rs, err := e.rules(cfg)
+			if err != nil {
+				return err
+			}
+			rule := rs.ByID(strings.ToUpper(args[0]))
+			if rule == nil {
+				return unknownRule(rs, args[0])
+			}
+			if len(args) == 1 {
+				var b strings.Builder
+				x := rs.Explain(rule)
+				x.Write(&b)
+				_, err := io.WriteString(e.stdout, printable(b.String()))
+				return err
+			}
+			in := e.stdin
+			if args[1] != "-" {
+				f, err := os.Open(args[1])
+				if err != nil {
+					return fmt.Errorf("explain: %w", err)
+				}
+				defer f.Close()
+				in = f
+			}
+			decoder := ingest.NewDecoder(ingest.Options{Lateness: cfg.Lateness, KeepLabels: cfg.Privacy.KeepLabels})
+			if err := explainEvents(e.stdout, rs, rule, decoder, in); err != nil {
+				return fmt.Errorf("explain %s: %w", args[1], err)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&dir, "rules", "", "only the rules of this `folder`")
+	_ = cmd.MarkFlagDirname("rules") // the flag is the line above
+	return cmd
+}
+
+// explainEvents prints one trace for each line.
+func explainEvents(w io.Writer, rs *detect.RuleSet, rule *detect.Rule, decoder *ingest.Decoder, in io.Reader) error {
+	matcher, scanner := detect.NewMatcher(rs), detect.NewScanner()
+	var ev detect.Event
+	lines := bufio.NewReaderSize(in, 1<<16)
+	for n := 1; ; n++ {
+		line, err := lines.ReadBytes('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		if text := strings.TrimSpace(string(line)); text != "" {
+			var b strings.Builder
+			fmt.Fprintf(&b, "line %d: ", n)
+			if err := decoder.Decode(&ev, ingest.Record{Topic: "explain", Offset: int64(n), Value: []byte(text)}); err != nil {
+				fmt.Fprintf(&b, "%v\n", err)
+			} else {
+				scanner.Scan(&ev)
+				t := matcher.ExplainEvent(rule, &ev)
+				t.Write(&b)
+			}
+			if _, err := io.WriteString(w, printable(b.String())); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+	}
+}
+
+// printable takes terminal escapes and the like out of what events and rules say, line by line.
+func printable(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		body := strings.TrimSuffix(line, "\n")
+		indent := len(body) - len(strings.TrimLeft(body, " "))
+		b.WriteString(body[:indent] + alerting.Clean(body[indent:]) + line[len(body):])
+	}
+	return b.String()
+}
