@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -13,12 +12,10 @@ import (
 
 	"picket/detect"
 	"picket/ingest/kafka"
-	"picket/ingest/kafka/kafkatest"
 	"picket/store"
-	"picket/store/embedded/embeddedtest"
 )
 
-// audited is a broker and an engine with a topic of three partitions, half of it stored.
+// audited is a broker and an engine in a process of their own, with a topic of three partitions.
 type audited struct {
 	t    *testing.T
 	conf string
@@ -29,25 +26,19 @@ type audited struct {
 
 func newAudited(t *testing.T) *audited {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("starts the embedded ClickHouse engine")
-	}
-	u, err := url.Parse(embeddedtest.Start(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	database := u.Query().Get("database")
-	u.RawQuery = ""
-	broker := kafkatest.Embedded(t)[0]
+	engine(t)
+	servers := start(t, "picket", "embedded", "--kafka", "127.0.0.1:0", "--clickhouse", "127.0.0.1:0", "-c", setting(t, ""))
+	broker, clickhouse := servers.says(t, `kafka: +(\S+)`), servers.says(t, `clickhouse: +(\S+)`)
 	a := &audited{t: t, cfg: kafka.Config{Brokers: []string{broker}}}
-	a.conf = setting(t, fmt.Sprintf("kafka: {brokers: ['%s'], partitions: {events: 3, signals: 2}}\nclickhouse: {url: '%s', database: %s}", broker, u, database))
+	a.conf = setting(t, fmt.Sprintf("kafka: {brokers: ['%s'], partitions: {events: 3, signals: 2}}\nclickhouse: {url: '%s'}", broker, clickhouse))
 	if e := picket(t, "topics", "create", "-c", a.conf); e.code != exitOK {
 		t.Fatal(e.stderr)
 	}
 	if e := picket(t, "migrate", "-c", a.conf); e.code != exitOK {
 		t.Fatal(e.stderr)
 	}
-	if a.db, err = store.Open(t.Context(), store.Config{URL: u.String(), Database: database}); err != nil {
+	var err error
+	if a.db, err = store.Open(t.Context(), store.Config{URL: clickhouse}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = a.db.Close() })
