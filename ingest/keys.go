@@ -119,6 +119,9 @@ func (k *Keyring) Keys() []PseudonymKey {
 	return out
 }
 
+// InForce is the id of the key that events of a time get their pseudonyms under.
+func (k *Keyring) InForce(t time.Time) string { return k.keys[k.at(t)].ID }
+
 // at is the index of the key in force at a time.
 func (k *Keyring) at(t time.Time) int {
 	for i := len(k.keys) - 1; i > 0; i-- {

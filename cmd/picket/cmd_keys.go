@@ -146,11 +146,16 @@ func newKeysDestroyCmd(e *env) *cobra.Command {
 		Use:     "destroy <key> [file]",
 		Short:   "Erase a pseudonym key, and with it the link to everything stored under it",
 		Args:    cobra.RangeArgs(1, 2),
-		Example: "  picket keys destroy k1",
+		Example: "  picket keys list\n  picket keys destroy k7phl5a6e",
+		Long: `Destroy erases a key that is not in force any more. It cannot be undone: what was stored under the key stays,
+and nobody can link it to a person again, by 'picket hash' or otherwise. Copies of the key file still hold it.`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			k, path, err := e.loadKeys(args[1:])
 			if err != nil {
 				return err
+			}
+			if now := time.Now(); k.InForce(now) == args[0] {
+				return &exitError{exitFailure, fmt.Errorf("key %s is in force: events get their pseudonyms under it. Rotate first, and destroy it once the new key is in force (picket keys list)", args[0])}
 			}
 			if err := k.Destroy(args[0]); err != nil {
 				return err

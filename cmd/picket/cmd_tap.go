@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"sync"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -84,12 +84,11 @@ type kafkaSink struct {
 	topic string
 	key   []byte // one tap's events stay in order, and taps spread over the partitions
 
-	mu       sync.Mutex
-	producer *kafka.Producer // guarded by mu
+	producer atomic.Pointer[kafka.Producer]
 }
 
 func (s *kafkaSink) Send(ctx context.Context, records [][]byte) error {
-	p, err := s.connect()
+	p, err := s.connect(ctx)
 	if err != nil {
 		return err
 	}
@@ -100,23 +99,30 @@ func (s *kafkaSink) Send(ctx context.Context, records [][]byte) error {
 	return p.Produce(ctx, out)
 }
 
-func (s *kafkaSink) connect() (*kafka.Producer, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.producer == nil {
-		p, err := kafka.NewProducer(s.cfg, kafka.ProducerOptions{})
-		if err != nil {
-			return nil, err
-		}
-		s.producer = p
+// connect waits no longer than ctx: a broker that swallows packets takes its time, and
+// the client waits for the tap to end. What it then finds is kept for the next call.
+func (s *kafkaSink) connect(ctx context.Context) (*kafka.Producer, error) {
+	if p := s.producer.Load(); p != nil {
+		return p, nil
 	}
-	return s.producer, nil
+	failed := make(chan error, 1)
+	go func() {
+		p, err := kafka.NewProducer(s.cfg, kafka.ProducerOptions{})
+		if err == nil && !s.producer.CompareAndSwap(nil, p) {
+			p.Close() // an attempt that was given up came first after all
+		}
+		failed <- err
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case err := <-failed:
+		return s.producer.Load(), err
+	}
 }
 
 func (s *kafkaSink) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.producer != nil {
-		s.producer.Close()
+	if p := s.producer.Load(); p != nil {
+		p.Close()
 	}
 }

@@ -37,8 +37,9 @@ type engine struct {
 	control   *conn // classifies and kills, never waits behind a query
 }
 
-// configXML stops the engine from reading ./config.xml of whatever directory it is started in.
-const configXML = "<clickhouse></clickhouse>\n"
+// configXML stops the engine from reading ./config.xml of whatever directory it is started
+// in, and from writing to the terminal: there it tells of threads that are not its own.
+const configXML = "<clickhouse><logger><level>none</level><console>0</console></logger></clickhouse>\n"
 
 func openEngine(o Options) (_ *engine, err error) {
 	loaded.Lock()

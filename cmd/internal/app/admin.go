@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 	"time"
 
@@ -65,7 +66,7 @@ func StartAdmin(listen string, reg *prometheus.Registry, health *role.Health, pr
 		}
 	})
 	a := &Admin{
-		http:     &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second},
+		http:     &http.Server{Handler: ownNames(l, mux), ReadHeaderTimeout: 5 * time.Second},
 		listener: l, served: make(chan struct{}),
 	}
 	go func() {
@@ -75,6 +76,26 @@ func StartAdmin(listen string, reg *prometheus.Registry, health *role.Health, pr
 		}
 	}()
 	return a, nil
+}
+
+// ownNames refuses, on loopback, requests for a host name that somebody else's DNS points
+// there: a page in a browser could read alerts that way (DNS rebinding).
+func ownNames(l net.Listener, next http.Handler) http.Handler {
+	addr, ok := l.Addr().(*net.TCPAddr)
+	if !ok || !addr.IP.IsLoopback() {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
+		if host != "" && host != "localhost" && net.ParseIP(strings.Trim(host, "[]")) == nil {
+			http.Error(w, "this server answers only to localhost and IP addresses", http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // URL is where it listens.
