@@ -47,6 +47,20 @@ func TestAdminSaysWhatIsNotReady(t *testing.T) {
 	ask("/metrics", http.StatusOK, `picket_parked{role="store"} 0`)
 	ask("/preview", http.StatusNotFound, "")
 
+	req, err := http.NewRequest(http.MethodGet, a.URL()+"/readyz", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = "rebound.example" // whose DNS points at loopback
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusMisdirectedRequest {
+		t.Errorf("asked under another's name: %d", res.StatusCode)
+	}
+
 	_, err = StartAdmin(strings.TrimPrefix(a.URL(), "http://"), reg, health, nil, slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), "admin.listen") {
 		t.Errorf("a taken port: %v", err)
