@@ -75,12 +75,16 @@ func (e *env) runPipeline(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	ownBroker := len(cfg.Kafka.Brokers) == 0 // Start fills them in
 	a, err := app.Start(ctx, cfg, app.Options{Log: log, Keys: keys, Rules: rules, Progress: e.progress()})
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil // told to stop while starting
 		}
 		return classify(inUse(err, "the addresses are set by admin.listen, kafka.embedded.listen and clickhouse.embedded.listen; port 0 takes a free one"))
+	}
+	if ownBroker {
+		log.Info("send events: picket tap --brokers " + cfg.Kafka.Brokers[0] + " -- <command of an MCP server>")
 	}
 	if a.HasPreview() {
 		log.Info("no destination is configured: messages are shown on the preview page, and nothing is sent", "url", a.AdminURL()+"/preview")
