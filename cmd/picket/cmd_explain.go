@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -31,14 +30,7 @@ of whoever may read the events anyway.`,
   picket explain IN-01 event.json
   tail -1 events.jsonl | picket explain IN-01 -`,
 		RunE: func(_ *cobra.Command, args []string) error {
-			cfg, err := e.config()
-			if err != nil {
-				return err
-			}
-			if dir != "" {
-				onlyDir(cfg, dir)
-			}
-			rs, err := e.rules(cfg)
+			cfg, rs, err := e.rulesIn(dir)
 			if err != nil {
 				return err
 			}
@@ -53,15 +45,11 @@ of whoever may read the events anyway.`,
 				_, err := io.WriteString(e.stdout, printable(b.String()))
 				return err
 			}
-			in := e.stdin
-			if args[1] != "-" {
-				f, err := os.Open(args[1])
-				if err != nil {
-					return fmt.Errorf("explain: %w", err)
-				}
-				defer f.Close()
-				in = f
+			in, err := e.events(args[1])
+			if err != nil {
+				return fmt.Errorf("explain: %w", err)
 			}
+			defer in.Close()
 			decoder := ingest.NewDecoder(ingest.Options{Lateness: cfg.Lateness, KeepLabels: cfg.Privacy.KeepLabels})
 			if err := explainEvents(e.stdout, rs, rule, decoder, in); err != nil {
 				return fmt.Errorf("explain %s: %w", args[1], err)

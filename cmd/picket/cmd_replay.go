@@ -41,14 +41,7 @@ Lines that cannot be read are counted, and told on standard error.`,
   picket replay events.jsonl --rules ./rules --json
   kcat -C -b kafka:9092 -t mcp.events -e | picket replay -`,
 		RunE: func(_ *cobra.Command, args []string) error {
-			cfg, err := e.config()
-			if err != nil {
-				return err
-			}
-			if dir != "" {
-				onlyDir(cfg, dir)
-			}
-			rs, err := e.rules(cfg)
+			cfg, rs, err := e.rulesIn(dir)
 			if err != nil {
 				return err
 			}
@@ -56,15 +49,11 @@ Lines that cannot be read are counted, and told on standard error.`,
 			if err != nil {
 				return err
 			}
-			in := e.stdin
-			if args[0] != "-" {
-				f, err := os.Open(args[0])
-				if err != nil {
-					return fmt.Errorf("replay: %w", err)
-				}
-				defer f.Close()
-				in = f
+			in, err := e.events(args[0])
+			if err != nil {
+				return fmt.Errorf("replay: %w", err)
 			}
+			defer in.Close()
 			r := newReplay(cfg, rs, keys, e.stderr)
 			if err := r.read(in); err != nil {
 				return fmt.Errorf("replay %s: %w", args[0], err)
@@ -76,6 +65,27 @@ Lines that cannot be read are counted, and told on standard error.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print alerts as JSON lines")
 	_ = cmd.MarkFlagDirname("rules") // the flag is two lines up
 	return cmd
+}
+
+// rulesIn loads the configured rules, or only those of a folder.
+func (e *env) rulesIn(dir string) (*config.Config, *detect.RuleSet, error) {
+	cfg, err := e.config()
+	if err != nil {
+		return nil, nil, err
+	}
+	if dir != "" {
+		onlyDir(cfg, dir)
+	}
+	rs, err := e.rules(cfg)
+	return cfg, rs, err
+}
+
+// events opens a file of events, or standard input for "-".
+func (e *env) events(name string) (io.ReadCloser, error) {
+	if name == "-" {
+		return io.NopCloser(e.stdin), nil
+	}
+	return os.Open(name)
 }
 
 // replayKeys are the configured keys, or new ones that are forgotten at the end.
