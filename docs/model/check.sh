@@ -53,8 +53,8 @@ run 'the protocol: never stuck' holds liveness -DN=3 -DTROUBLES=2
 run 'without the fence' fails safety -DN=3 -DNO_FENCE
 run 'without the token' fails safety -DN=3 -DNO_TOKEN
 run 'without the declaration' fails safety -DN=3 -DNO_DECLARE
-run 'limit: a commit arrives after the client gave up' fails safety -DLATE_COMMIT
-run '... if silence made the member rejoin' holds safety -DN=3 -DLATE_COMMIT -DREJOIN_ON_SILENCE
+run 'without joining anew: a commit arrives late' fails safety -DLATE_COMMIT
+run '... joining anew after a silent commit, as the code does' holds safety -DN=3 -DLATE_COMMIT -DREJOIN_ON_SILENCE
 run 'limit: the window passes over a batch stored in part' fails safety -DN=3 -DFORGETS=1
 run '... if a redo looked at each table' holds safety -DN=3 -DTROUBLES=2 -DFORGETS=1 -DREDO_PER_TABLE
 run '... but did not read back' fails safety -DN=3 -DFORGETS=1 -DREDO_PER_TABLE -DNO_READBACK
