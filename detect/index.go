@@ -43,7 +43,7 @@ type literalIndex struct {
 	rules [][]int32 // by literal
 }
 
-func buildIndex(rules []*Rule, _ [][]atom) index {
+func buildIndex(rules []*Rule) index {
 	x := index{finding: map[string][]int32{}}
 	for _, r := range rules {
 		p := splitOf(r.program.cond)

@@ -44,7 +44,6 @@ type ruleLoad struct {
 	warn diag.Problems
 	// what the hash is made of, in a fixed order
 	canon []string
-	atoms []atom
 
 	base    compiled        // match
 	pending *placed[string] // from of the step at hand
@@ -75,10 +74,6 @@ func (l *loader) rule(src diag.Source, node *yaml.Node) {
 	}
 	sum := sha256.Sum256([]byte(strings.Join(r.canon, "\n")))
 	copy(r.rule.Hash[:], sum[:])
-	if l.atoms == nil {
-		l.atoms = map[*Rule][]atom{}
-	}
-	l.atoms[r.rule] = r.atoms
 	l.rules = append(l.rules, r.rule)
 }
 

@@ -66,7 +66,7 @@ func (r *ruleLoad) joined() {
 	case r.base.pred != nil:
 		all = joinAll([]compiled{r.base, any})
 	}
-	p.cond, r.atoms = all.pred, all.atoms
+	p.cond = all.pred
 }
 
 // part compiles the match of a part or a step; the rule's own match holds besides.

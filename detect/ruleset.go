@@ -143,7 +143,6 @@ type loader struct {
 	lists    map[string]*list // of files
 	literals [firstNumber]*literals
 	rules    []*Rule
-	atoms    map[*Rule][]atom
 	ids      map[string]*Rule
 	names    map[string]*Rule
 	links    []link
@@ -181,13 +180,11 @@ func (l *loader) finish() *RuleSet {
 	slices.SortFunc(l.rules, func(a, b *Rule) int { return strings.Compare(a.Info.ID, b.Info.ID) })
 	rs := &RuleSet{rules: l.rules, byHash: map[[16]byte]*Rule{}, byID: map[string]*Rule{}, literals: l.literals}
 	groupings := map[string]int{}
-	atoms := make([][]atom, len(l.rules))
 	for i, r := range l.rules {
 		r.Index = i
 		r.Info.Hash = hex.EncodeToString(r.Hash[:])
 		rs.byHash[r.Hash] = r
 		rs.byID[r.Info.ID] = r
-		atoms[i] = l.atoms[r]
 		key := groupCanon(r.GroupBy)
 		g, ok := groupings[key]
 		if !ok {
@@ -202,7 +199,7 @@ func (l *loader) finish() *RuleSet {
 			lits.build()
 		}
 	}
-	rs.index = buildIndex(l.rules, atoms)
+	rs.index = buildIndex(l.rules)
 	makePlans(rs.rules)
 	return rs
 }

@@ -32,7 +32,6 @@ import (
 type compiled struct {
 	pred  pred
 	canon string // what it means, for the rule's hash: equal meanings are equal texts
-	atoms []atom // nil: the index finds them in pred
 	cost  int
 }
 
