@@ -133,6 +133,36 @@ func (d *Detector) defers() bool {
 	return d.Kind == DetectRatio || d.Kind == DetectAbsence || d.Until
 }
 
+// streamNames adds what people call the streams of d: they are the conditions of its rule.
+func (d *Detector) streamNames(names map[uint8]string) map[uint8]string {
+	if names == nil {
+		names = map[uint8]string{}
+	}
+	switch d.Kind {
+	case DetectSequence:
+		for i := range d.Steps {
+			names[d.first+uint8(i)] = "step " + d.Steps[i].Name
+		}
+		if d.Until {
+			names[d.first+uint8(len(d.Steps))] = "until"
+		}
+	case DetectRatio:
+		names[d.first], names[d.first+1] = "the whole of the ratio", "its share"
+	case DetectAbsence:
+		names[d.first] = "the event"
+		if d.After {
+			names[d.first], names[d.first+1] = "after", "the expected event"
+		}
+	case DetectAll, DetectAny:
+		for i := range d.Parts {
+			d.Parts[i].streamNames(names)
+		}
+	default:
+		names[d.first] = "part " + partText(d)
+	}
+	return names
+}
+
 // makePlans orders the rules by what they take from each other; from has no cycles.
 func makePlans(rules []*Rule) {
 	done := map[*Rule]bool{}

@@ -18,7 +18,13 @@ type Explanation struct {
 	Regexps    int // regular expressions that confirm
 	Where      int // instructions of the where program; 0: none
 	Parts      []Node
-	Exceptions []Node
+	Exceptions []ExceptionNode
+}
+
+// ExceptionNode is an exception and its condition.
+type ExceptionNode struct {
+	Exception
+	Node
 }
 
 // Node is one condition, and the conditions inside it.
@@ -52,16 +58,25 @@ func (rs *RuleSet) Explain(rule *Rule) Explanation {
 	x.atoms = nil
 	for i := range p.score {
 		n := x.node(p.score[i].match)
-		out.Parts = append(out.Parts, Node{Text: fmt.Sprintf("adds %g", p.score[i].add), Parts: []Node{n}})
+		out.Parts = append(out.Parts, Node{Text: rule.termText(i), Parts: []Node{n}})
 	}
 	for i := range p.except {
-		out.Exceptions = append(out.Exceptions, x.node(p.except[i].match))
+		out.Exceptions = append(out.Exceptions, ExceptionNode{rule.Exceptions[i], x.node(p.except[i].match)})
 	}
 	if p.where != nil {
 		out.Where = len(p.where.program.Bytecode)
 	}
 	out.Literals, out.Regexps = len(x.literals), x.regexps
 	return out
+}
+
+// termText names a part of a score with its weight, or a condition of several.
+func (r *Rule) termText(i int) string {
+	t := &r.program.score[i]
+	if r.multi {
+		return t.name
+	}
+	return fmt.Sprintf("%s (adds %g)", t.name, t.add)
 }
 
 // text says which values a guard allows in the region; empty where it allows all.

@@ -2,8 +2,8 @@ package detect
 
 import (
 	"errors"
-	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -34,8 +34,8 @@ type WhereTrace struct {
 
 // ExceptionTrace is one exception, in the order of the file.
 type ExceptionTrace struct {
-	Node
-	Expired bool // at the event's time
+	ExceptionNode
+	Over    bool // it has expired at the event's time
 	Applies bool // it holds and has not expired: the event is no match
 }
 
@@ -62,15 +62,15 @@ func (m *Matcher) ExplainEvent(rule *Rule, ev *Event) Trace {
 	}
 	for i := range p.score {
 		n := x.node(p.score[i].match)
-		out.Parts = append(out.Parts, Node{Text: "adds " + strconv.FormatFloat(p.score[i].add, 'g', -1, 64), Parts: []Node{n}, Holds: n.Holds})
+		out.Parts = append(out.Parts, Node{Text: rule.termText(i), Parts: []Node{n}, Holds: n.Holds})
 	}
 	if p.where != nil {
 		out.Where = p.where.trace(m, ev)
 	}
 	for i := range p.except {
-		e := ExceptionTrace{Node: x.node(p.except[i].match)}
-		e.Expired = p.except[i].until != 0 && ev.Time.UnixNano() >= p.except[i].until
-		e.Applies = e.Holds && !e.Expired
+		e := ExceptionTrace{ExceptionNode: ExceptionNode{rule.Exceptions[i], x.node(p.except[i].match)}}
+		e.Over = e.Expired(ev.Time)
+		e.Applies = e.Holds && !e.Over
 		out.Exceptions = append(out.Exceptions, e)
 	}
 	return out
@@ -163,11 +163,9 @@ func (t *Trace) Write(b *strings.Builder) {
 	}
 	for i := range t.Exceptions {
 		e := &t.Exceptions[i]
-		b.WriteString("  exception " + strconv.Itoa(i+1) + map[bool]string{true: " applies", false: " does not apply"}[e.Applies])
-		if e.Expired {
-			b.WriteString(", it has expired")
-		}
-		b.WriteByte('\n')
+		says := map[bool]string{true: "  excepted by ", false: "  not excepted by "}[e.Applies]
+		until := map[bool]string{true: ", expired ", false: ", expires "}[e.Over]
+		b.WriteString(says + e.Name + until + e.Expires.Format(time.DateOnly) + "\n")
 		e.write(b, 2, true)
 	}
 }

@@ -26,7 +26,7 @@ func TestExplain(t *testing.T) {
 	e.Write(&b)
 	for _, want := range []string{
 		"type is tool_call  [mask]", "io.args matches /(?i)drop\\s+table/  [literal pass, regular expression to confirm]",
-		"mcp.tool starts with \"admin\"", "[index]", "not\n", "http.status is 200  [comparison]", "exception 1\n",
+		"mcp.tool starts with \"admin\"", "[index]", "not\n", "http.status is 200  [comparison]", "excepted by x, expires 2030-01-01: nightly job\n",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
@@ -47,7 +47,7 @@ func TestExplainEvent(t *testing.T) {
 	if tr.Matched || !tr.Condition.Holds || !tr.Candidate || !tr.Where.Holds || tr.Where.Raw["http.status"] != "429" {
 		t.Errorf("%+v", tr)
 	}
-	if !tr.Exceptions[0].Applies || tr.Exceptions[1].Applies || !tr.Exceptions[1].Holds || !tr.Exceptions[1].Expired {
+	if !tr.Exceptions[0].Applies || tr.Exceptions[1].Applies || !tr.Exceptions[1].Holds || !tr.Exceptions[1].Over {
 		t.Errorf("exceptions: %+v", tr.Exceptions)
 	}
 	ev.Set(ServerName, "other")

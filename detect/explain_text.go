@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 func compareText(op string, of []float64) string {
@@ -114,8 +115,9 @@ func (e *Explanation) Write(b *strings.Builder) {
 		e.Parts[i].write(b, 1, false)
 	}
 	for i := range e.Exceptions {
-		fmt.Fprintf(b, "  exception %d\n", i+1)
-		e.Exceptions[i].write(b, 2, false)
+		x := &e.Exceptions[i]
+		fmt.Fprintf(b, "  excepted by %s, expires %s: %s\n", x.Name, x.Expires.Format(time.DateOnly), x.Reason)
+		x.write(b, 2, false)
 	}
 }
 

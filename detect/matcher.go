@@ -116,12 +116,16 @@ type program struct {
 	kind    DetectorKind
 }
 
+// exception is the condition of the rule's Exception at the same place.
 type exception struct {
 	match pred
 	until int64 // event time in Unix nanoseconds from which it no longer applies; 0: never ends
 }
 
+// scoreTerm is a part of a score. In a rule with several conditions it is one of them, and what
+// it adds is the bit of its stream.
 type scoreTerm struct {
+	name  string
 	match pred
 	add   float64
 }

@@ -27,6 +27,7 @@ type Rule struct {
 
 	Confidence, Risk int
 	FalsePositives   []string
+	Exceptions       []Exception
 
 	program program
 	tests   []testDoc
@@ -34,6 +35,17 @@ type Rule struct {
 	multi   bool     // Match.Add is the set of streams that the event is in
 	plan    plan
 }
+
+// Exception is a reason for which events do not count, and until when.
+type Exception struct {
+	Name    string // as the rule says, or "exception 2"
+	Reason  string
+	Expires time.Time // as the rule says: a date means until that day is over
+	end     time.Time // the event time from which it no longer applies
+}
+
+// Expired reports whether the exception has ended at that time.
+func (x *Exception) Expired(now time.Time) bool { return !now.Before(x.end) }
 
 // Mode says what a completion does.
 type Mode uint8

@@ -86,7 +86,7 @@ type alertDoc struct {
 }
 
 type exceptionDoc struct {
-	Name    string            `yaml:"name"`
+	Name    placed[string]    `yaml:"name"`
 	Match   *yaml.Node        `yaml:"match,required"`
 	Reason  placed[string]    `yaml:"reason,required"`
 	Expires placed[time.Time] `yaml:"expires,required"`

@@ -3,6 +3,7 @@ package detect
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -11,7 +12,18 @@ import (
 
 func (r *ruleLoad) exceptions() {
 	var parts []string
-	for _, x := range r.doc.Exceptions {
+	names := map[string]bool{}
+	for i, x := range r.doc.Exceptions {
+		name := x.Name.v
+		switch {
+		case x.Name.n == nil:
+			name = "exception " + strconv.Itoa(i+1)
+		case strings.TrimSpace(name) == "":
+			r.d.Report(x.Name.n, "is empty", "name what is excepted, or leave the name out")
+		case names[name]:
+			r.d.Errorf(x.Name.n, "exception %q is given twice", name)
+		}
+		names[name] = true
 		if x.Reason.n != nil && strings.TrimSpace(x.Reason.v) == "" {
 			r.d.Report(x.Reason.n, "an exception needs a reason", "say why these events are fine")
 		}
@@ -19,6 +31,7 @@ func (r *ruleLoad) exceptions() {
 			continue
 		}
 		m := r.c.selection(x.Match)
+		known := Exception{Name: name, Reason: x.Reason.v, Expires: x.Expires.v}
 		until := int64(0)
 		if x.Expires.n != nil && !x.Expires.v.IsZero() {
 			end := x.Expires.v
@@ -26,10 +39,12 @@ func (r *ruleLoad) exceptions() {
 				end = end.AddDate(0, 0, 1) // a date means until the day is over
 			}
 			until = end.UnixNano()
-			if !r.opts.Now.IsZero() && !r.opts.Now.Before(end) {
-				r.warn = append(r.warn, r.d.Source().At(x.Expires.n, fmt.Sprintf("exception %q expired on %s", x.Name, x.Expires.v.Format(time.DateOnly)), "renew the date or remove the exception"))
+			known.end = end
+			if !r.opts.Now.IsZero() && known.Expired(r.opts.Now) {
+				r.warn = append(r.warn, r.d.Source().At(x.Expires.n, fmt.Sprintf("exception %q expired on %s", name, x.Expires.v.Format(time.DateOnly)), "renew the date or remove the exception"))
 			}
 		}
+		r.rule.Exceptions = append(r.rule.Exceptions, known)
 		r.rule.program.except = append(r.rule.program.except, exception{m.pred, until})
 		parts = append(parts, fmt.Sprintf("%s until %d", m.canon, until))
 	}

@@ -287,7 +287,7 @@ func (r *ruleLoad) score() {
 			continue
 		}
 		m := r.c.selection(part.Match)
-		r.rule.program.score = append(r.rule.program.score, scoreTerm{m.pred, part.Add.v})
+		r.rule.program.score = append(r.rule.program.score, scoreTerm{part.Name.v, m.pred, part.Add.v})
 		parts = append(parts, strconv.FormatFloat(part.Add.v, 'g', -1, 64)+" "+m.canon)
 	}
 	if total < det.Threshold && doc.Limit.Gte != nil {

@@ -40,12 +40,13 @@ func (r *ruleLoad) joined() {
 	p := &r.rule.program
 	p.kind, p.atLeast = DetectScore, 1
 	var terms []compiled
+	names := r.rule.Detector.streamNames(nil)
 	always := false
 	for i, t := range r.terms {
 		if t.pred == nil {
 			continue
 		}
-		p.score = append(p.score, scoreTerm{t.pred, float64(uint64(1) << i)})
+		p.score = append(p.score, scoreTerm{names[uint8(i)], t.pred, float64(uint64(1) << i)})
 		r.meaning("condition %d %s", i, t.canon)
 		if t.canon == "match" {
 			always = true

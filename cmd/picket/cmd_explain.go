@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -51,7 +52,7 @@ of whoever may read the events anyway.`,
 			}
 			defer in.Close()
 			decoder := ingest.NewDecoder(ingest.Options{Lateness: cfg.Lateness, KeepLabels: cfg.Privacy.KeepLabels})
-			if err := explainEvents(e.stdout, rs, rule, decoder, in); err != nil {
+			if err := explainEvents(e.stdout, rs, rule, decoder, cfg.Lateness, in); err != nil {
 				return fmt.Errorf("explain %s: %w", args[1], err)
 			}
 			return nil
@@ -63,7 +64,7 @@ of whoever may read the events anyway.`,
 }
 
 // explainEvents prints one trace for each line.
-func explainEvents(w io.Writer, rs *detect.RuleSet, rule *detect.Rule, decoder *ingest.Decoder, in io.Reader) error {
+func explainEvents(w io.Writer, rs *detect.RuleSet, rule *detect.Rule, decoder *ingest.Decoder, lateness time.Duration, in io.Reader) error {
 	matcher, scanner := detect.NewMatcher(rs), detect.NewScanner()
 	var ev detect.Event
 	lines := bufio.NewReaderSize(in, 1<<16)
@@ -78,6 +79,8 @@ func explainEvents(w io.Writer, rs *detect.RuleSet, rule *detect.Rule, decoder *
 			if err := decoder.Decode(&ev, ingest.Record{Topic: "explain", Offset: int64(n), Value: []byte(text)}); err != nil {
 				fmt.Fprintf(&b, "%v\n", err)
 			} else {
+				ev.Append = ev.Claimed // exceptions end by the event's time
+				ev.Stamp(lateness)
 				scanner.Scan(&ev)
 				t := matcher.ExplainEvent(rule, &ev)
 				t.Write(&b)

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -39,6 +41,33 @@ type ruleRow struct {
 	Tags     []string `json:"tags,omitempty"`
 	Hash     string   `json:"hash"`
 	File     string   `json:"file"`
+
+	Exceptions []exceptionRow `json:"exceptions,omitempty"`
+}
+
+// exceptionRow is an exception of a rule, as of now.
+type exceptionRow struct {
+	Name    string `json:"name"`
+	Reason  string `json:"reason"`
+	Expires string `json:"expires"`
+	Expired bool   `json:"expired"`
+}
+
+// exceptions is how many exceptions a rule has, and how many of them have ended.
+func (r *ruleRow) exceptions() string {
+	expired := 0
+	for _, x := range r.Exceptions {
+		if x.Expired {
+			expired++
+		}
+	}
+	switch {
+	case len(r.Exceptions) == 0:
+		return ""
+	case expired == 0:
+		return strconv.Itoa(len(r.Exceptions))
+	}
+	return fmt.Sprintf("%d (%d expired)", len(r.Exceptions), expired)
 }
 
 func rowOf(r *detect.Rule) ruleRow {
@@ -51,6 +80,10 @@ func rowOf(r *detect.Rule) ruleRow {
 	}
 	for _, t := range r.GroupBy {
 		row.GroupBy = append(row.GroupBy, t.String())
+	}
+	for i := range r.Exceptions {
+		x := &r.Exceptions[i]
+		row.Exceptions = append(row.Exceptions, exceptionRow{x.Name, x.Reason, x.Expires.Format(time.DateOnly), x.Expired(time.Now())})
 	}
 	return row
 }
@@ -75,10 +108,10 @@ func newRulesListCmd(e *env) *cobra.Command {
 				return printRulesJSON(e.stdout, rs)
 			}
 			w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "ID\tSEVERITY\tMODE\tDETECTOR\tWINDOW\tGROUP BY\tTITLE")
+			fmt.Fprintln(w, "ID\tSEVERITY\tMODE\tDETECTOR\tWINDOW\tGROUP BY\tEXCEPTIONS\tTITLE")
 			for _, r := range rs.Rules() {
 				row := rowOf(r)
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", row.ID, row.Severity, row.Mode, row.Detector, row.Window, strings.Join(row.GroupBy, ", "), row.Title)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", row.ID, row.Severity, row.Mode, row.Detector, row.Window, strings.Join(row.GroupBy, ", "), row.exceptions(), row.Title)
 			}
 			return w.Flush()
 		},
@@ -148,8 +181,13 @@ func showRule(w io.Writer, r *detect.Rule) {
 	pair("tags", strings.Join(row.Tags, ", "))
 	pair("from", fmt.Sprintf("%s:%d", r.File, r.Line))
 	pair("hash", row.Hash)
+	var except strings.Builder
+	for _, x := range row.Exceptions {
+		fmt.Fprintf(&except, "%s: %s (%s %s)\n", x.Name, x.Reason, map[bool]string{true: "expired", false: "expires"}[x.Expired], x.Expires)
+	}
 	for _, part := range []struct{ head, text string }{
 		{"", r.Info.Description},
+		{"Exceptions", except.String()},
 		{"What to do", r.Info.Runbook},
 		{"Likely false alarms", strings.Join(r.FalsePositives, "\n")},
 		{"References", strings.Join(r.Info.References, "\n")},
