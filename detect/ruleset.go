@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io/fs"
@@ -21,6 +22,7 @@ type RuleSet struct {
 	byID      map[string]*Rule
 	literals  [firstNumber]*literals
 	index     index
+	hash      string
 }
 
 // Rules returns every rule, ordered by id; callers do not change the slice.
@@ -28,6 +30,9 @@ func (rs *RuleSet) Rules() []*Rule { return rs.rules }
 
 // Groupings returns the different ways in which rules group.
 func (rs *RuleSet) Groupings() [][]GroupTerm { return rs.groupings }
+
+// Hash tells sets apart by what their rules mean and how bad they are; comments do not matter.
+func (rs *RuleSet) Hash() string { return rs.hash }
 
 // ByHash finds the rule with that meaning, or nil.
 func (rs *RuleSet) ByHash(h [16]byte) *Rule { return rs.byHash[h] }
@@ -180,7 +185,9 @@ func (l *loader) finish() *RuleSet {
 	slices.SortFunc(l.rules, func(a, b *Rule) int { return strings.Compare(a.Info.ID, b.Info.ID) })
 	rs := &RuleSet{rules: l.rules, byHash: map[[16]byte]*Rule{}, byID: map[string]*Rule{}, literals: l.literals}
 	groupings := map[string]int{}
+	sum := sha256.New()
 	for i, r := range l.rules {
+		fmt.Fprintf(sum, "%x %s %s\n", r.Hash, r.Severity, r.Mode)
 		r.Index = i
 		r.Info.Hash = hex.EncodeToString(r.Hash[:])
 		rs.byHash[r.Hash] = r
@@ -199,6 +206,7 @@ func (l *loader) finish() *RuleSet {
 			lits.build()
 		}
 	}
+	rs.hash = hex.EncodeToString(sum.Sum(nil)[:8])
 	rs.index = buildIndex(l.rules)
 	makePlans(rs.rules)
 	return rs

@@ -13,6 +13,7 @@ type WindowOptions struct {
 	MaxGroups   int // groups of all rules together; default 1,000,000
 	MaxPoints   int // points of one group; default 100,000, at most 180,000
 	MaxEvidence int // evidence of all groups together; default 20,000; alerts have that of the batch in any case
+	MaxWaiting  int // points that wait for a rule which the set does not have yet; default 100,000
 
 	many int // points from which on a group has a cursor of its own
 }
@@ -22,7 +23,7 @@ type WindowStats struct {
 	Points      uint64 // points that entered a window
 	Duplicates  uint64 // points or signals that were there already
 	Expired     uint64 // points that came after their window had settled
-	UnknownRule uint64 // rule points whose rule this set does not have
+	UnknownRule uint64 // points given up because no set had their rule in time
 	Overflow    uint64 // points or groups given up because a bound was reached
 	NoEvidence  uint64 // evidence not kept because its bound was reached
 }
@@ -49,6 +50,10 @@ type Windows struct {
 	sources  map[int32]*source
 	expected int32 // source partitions that must report before time moves
 
+	leaving []*ruleState           // rules that left the set and may still hold something
+	waits   map[[16]byte][]waiting // points of rules that the set does not have yet
+	waited  int                    // points in waits
+
 	touched  []*window // since the last updates
 	evidence int       // kept in all groups
 
@@ -61,6 +66,9 @@ type Windows struct {
 type ruleState struct {
 	*Rule
 	id      uint32
+	groups  int    // that are held
+	left    bool   // it is no rule of the set any more
+	until   int64  // watermark from which on a rule that left takes nothing
 	scratch cursor // for groups with few points, which have none of their own
 	window  int64
 	bucket  int64
@@ -88,48 +96,21 @@ func NewWindows(rs *RuleSet, h Hasher, lateness time.Duration, opts WindowOption
 	opts.MaxGroups = cmp.Or(opts.MaxGroups, 1_000_000)
 	opts.MaxPoints = min(cmp.Or(opts.MaxPoints, 100_000), 180_000)
 	opts.MaxEvidence = cmp.Or(opts.MaxEvidence, 20_000)
+	opts.MaxWaiting = cmp.Or(opts.MaxWaiting, 100_000)
 	opts.many = cmp.Or(opts.many, manyPoints)
 	w := &Windows{
 		hasher: h, opts: opts, sources: map[int32]*source{}, tenants: map[string]int{},
-		watermark: unknownTime, lateness: lateness.Milliseconds(),
+		watermark: unknownTime, lateness: lateness.Milliseconds(), waits: map[[16]byte][]waiting{},
 	}
-	w.Reload(rs)
+	w.Reload(nil, rs)
 	return w
-}
-
-// Reload goes over to another rule set. Rules whose meaning is the same keep their
-// windows; the others' are dropped, and new rules begin empty.
-func (w *Windows) Reload(rs *RuleSet) {
-	old := w.rules
-	w.rules = make(map[[16]byte]*ruleState, len(rs.Rules()))
-	for _, r := range rs.Rules() {
-		s := old[r.Hash]
-		if s == nil {
-			w.nextID++
-			s = &ruleState{
-				id: w.nextID, window: r.Detector.Window.Milliseconds(), bucket: r.Suppress.Milliseconds(),
-				pane: max(1, r.Detector.Resolution.Milliseconds()),
-			}
-			s.scratch.meter = newMeter(&r.Detector)
-		}
-		s.Rule = r
-		w.rules[r.Hash] = s
-		for len(w.deadlines) <= r.plan.depth {
-			w.deadlines = append(w.deadlines, nil)
-			w.marks = append(w.marks, w.watermark)
-		}
-	}
-	for _, g := range w.groups.all() {
-		if w.rules[g.rule.Hash] != g.rule {
-			w.remove(g)
-		}
-	}
 }
 
 func (w *Windows) remove(g *window) {
 	if g.more != nil {
 		w.evidence -= len(g.more.evidence)
 	}
+	g.rule.groups--
 	w.groups.remove(g)
 }
 
@@ -184,7 +165,11 @@ func (w *Windows) Observe(dst []Alert, s *Signal) []Alert {
 		rp := &s.Rules[i]
 		rule := w.rules[rp.Rule]
 		if rule == nil {
-			w.stats.UnknownRule++
+			w.wait(s, rp)
+			continue
+		}
+		if rule.over(w.watermark) {
+			w.stats.UnknownRule += uint64(len(rp.Points))
 			continue
 		}
 		key := windowKey{s.Group, rule.id}
@@ -260,6 +245,7 @@ func (w *Windows) settle(dst []Alert, watermark int64) []Alert {
 		}
 		w.marks[depth] = watermark
 	}
+	w.handOver()
 	return dst
 }
 
@@ -289,6 +275,7 @@ func (w *Windows) newWindow(rule *ruleState, key windowKey) *window {
 	}
 	g := &window{rule: rule, group: key.group}
 	w.groups.put(g)
+	rule.groups++
 	return g
 }
 

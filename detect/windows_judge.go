@@ -203,6 +203,9 @@ func (w *Windows) feed(g *window, i, end int, batch []Point) {
 	}
 	for _, f := range g.rule.plan.feeds {
 		rule := w.rules[f.rule.Hash]
+		if rule == nil {
+			continue // both left the set, and it holds nothing any more
+		}
 		key := windowKey{g.group, rule.id}
 		to := w.groups.get(key)
 		if to == nil {

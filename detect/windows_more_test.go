@@ -54,7 +54,7 @@ func TestReloadKeepsTheWindowsOfRulesThatDidNotChange(t *testing.T) {
 		f.point(rs.ByID("TT-22"), 1, time.Duration(i)*time.Second, 0, 0)
 	}
 	changed := loadText(t, ruleLines(strings.Replace(windowRules, "resolution: 20s", "resolution: 10s", 1)+strings.TrimSpace(otherRules)))
-	f.w.Reload(changed)
+	f.w.Reload(nil, changed)
 	if said := f.point(changed.ByID("TT-01"), 1, 3*time.Second, 0, 0); len(said) != 1 || said[0].Count != 3 {
 		t.Errorf("unchanged: %+v", said)
 	}

@@ -81,17 +81,6 @@ func (t *table) remove(g *window) {
 	}
 }
 
-// all returns the windows that are held.
-func (t *table) all() []*window {
-	out := make([]*window, 0, t.n)
-	for _, g := range t.slots {
-		if g != nil {
-			out = append(out, g)
-		}
-	}
-	return out
-}
-
 // packGroup writes tenant and group values into one string, which most groups never need
 // again. Tenants are few: those that are known are a number in it.
 func (w *Windows) packGroup(tenant string, values []GroupValue) string {

@@ -240,7 +240,7 @@ func (s *scenario) correlate(t *rapid.T, moves, reloads []int) outcome {
 			}
 			if slices.Contains(reloads, i) {
 				set = 1 - set
-				w.Reload(s.sets[set])
+				out.take(w.Reload(nil, s.sets[set]))
 			}
 			out.take(s.feed(t, w, e))
 		}

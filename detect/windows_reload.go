@@ -1,0 +1,140 @@
+package detect
+
+import (
+	"slices"
+	"time"
+)
+
+// handover is for how long, in the log's time, the instances may differ in their rules. What
+// detectors still send of a rule that left the set is taken, so that nothing goes unjudged
+// between two versions of it; what they send of a rule that is not here yet waits.
+const handover = 10 * time.Minute
+
+// waiting are points of a rule that this set does not have.
+type waiting struct {
+	group    [16]byte
+	tenant   string
+	values   []GroupValue
+	points   []Point
+	evidence []Evidence
+}
+
+// Reload goes over to another rule set and appends the alerts that points make which were
+// waiting for its rules. Rules whose meaning is the same keep their windows, new ones begin
+// empty, and those that left go on with what they hold until it has settled.
+func (w *Windows) Reload(dst []Alert, rs *RuleSet) []Alert {
+	old := w.rules
+	w.rules = make(map[[16]byte]*ruleState, len(rs.Rules()))
+	for _, r := range rs.Rules() {
+		s := old[r.Hash]
+		if s == nil {
+			w.nextID++
+			s = &ruleState{
+				id: w.nextID, window: r.Detector.Window.Milliseconds(), bucket: r.Suppress.Milliseconds(),
+				pane: max(1, r.Detector.Resolution.Milliseconds()),
+			}
+			s.scratch.meter = newMeter(&r.Detector)
+		}
+		s.Rule, s.left = r, false
+		w.rules[r.Hash] = s
+		for len(w.deadlines) <= r.plan.depth {
+			w.deadlines = append(w.deadlines, nil)
+			w.marks = append(w.marks, w.watermark)
+		}
+	}
+	w.leaving = w.leaving[:0]
+	for hash, s := range old {
+		if w.rules[hash] != nil {
+			continue
+		}
+		if !s.left {
+			s.left, s.until = true, w.handoverEnd()
+		}
+		w.rules[hash] = s
+		w.leaving = append(w.leaving, s)
+	}
+	// In a fixed order, so that what one rule's completions add to another's is too.
+	for _, r := range rs.Rules() {
+		for _, p := range w.waits[r.Hash] {
+			w.waited -= len(p.points)
+			rule := w.rules[r.Hash]
+			if g := w.window(rule, windowKey{p.group, rule.id}, p.tenant, p.values); g != nil {
+				w.observe(g, p.points)
+				for _, e := range p.evidence {
+					w.addEvidence(g, e)
+				}
+			}
+		}
+		delete(w.waits, r.Hash)
+	}
+	return w.updates(dst)
+}
+
+func (w *Windows) handoverEnd() int64 {
+	if w.watermark == unknownTime {
+		return unknownTime
+	}
+	return w.watermark + handover.Milliseconds()
+}
+
+// over reports whether a rule that left takes no points any more.
+func (s *ruleState) over(watermark int64) bool {
+	return s.left && s.until != unknownTime && watermark >= s.until
+}
+
+// wait keeps points of an unknown rule for the next Reload. They are copied: what was decoded
+// may be used again.
+func (w *Windows) wait(s *Signal, rp *RulePoints) {
+	if w.waited+len(rp.Points) > w.opts.MaxWaiting {
+		w.stats.UnknownRule += uint64(len(rp.Points))
+		return
+	}
+	p := waiting{group: s.Group, tenant: s.Tenant, values: slices.Clone(s.Values), points: slices.Clone(rp.Points)}
+	for i := range s.Evidence {
+		if s.Evidence[i].Rule == rp.Rule {
+			p.evidence = append(p.evidence, s.Evidence[i].Evidence)
+		}
+	}
+	w.waits[rp.Rule] = append(w.waits[rp.Rule], p)
+	w.waited += len(rp.Points)
+}
+
+// Waiting is how many points wait for each rule that this set does not have.
+func (w *Windows) Waiting() map[[16]byte]int {
+	out := make(map[[16]byte]int, len(w.waits))
+	for hash, ps := range w.waits {
+		for i := range ps {
+			out[hash] += len(ps[i].points)
+		}
+	}
+	return out
+}
+
+// handOver lets go of rules that left and hold nothing, and gives points up that have
+// waited for too long.
+func (w *Windows) handOver() {
+	w.leaving = slices.DeleteFunc(w.leaving, func(s *ruleState) bool {
+		if s.until == unknownTime {
+			s.until = w.handoverEnd()
+		}
+		done := s.groups == 0 && s.over(w.watermark)
+		if done {
+			delete(w.rules, s.Hash)
+		}
+		return done
+	})
+	until := w.watermark - handover.Milliseconds()
+	for hash, ps := range w.waits {
+		ps = slices.DeleteFunc(ps, func(p waiting) bool {
+			late := !slices.ContainsFunc(p.points, func(q Point) bool { return q.Append > until })
+			if late {
+				w.waited -= len(p.points)
+				w.stats.UnknownRule += uint64(len(p.points))
+			}
+			return late
+		})
+		if w.waits[hash] = ps; len(ps) == 0 {
+			delete(w.waits, hash)
+		}
+	}
+}
