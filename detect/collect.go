@@ -20,7 +20,7 @@ type Keys interface {
 	Hasher
 }
 
-// maxEvidence is how many points of one rule carry evidence in one signal, and how
+// maxEvidence is how many events of one rule carry evidence in one signal, and how
 // many an alert shows.
 const maxEvidence = 5
 
@@ -100,7 +100,8 @@ func (c *Collector) Add(ev *Event, matches []Match) {
 		} else {
 			c.addPoint(rp, p, ev, &rule.streams[0], m.Add)
 		}
-		if len(rp.Points) > before && before < maxEvidence {
+		if len(rp.Points) > before && rp.shown < maxEvidence {
+			rp.shown++
 			sig.Evidence = append(sig.Evidence, SignalEvidence{Rule: rule.Hash, Evidence: evidenceOf(ev, rule, at)})
 		}
 	}

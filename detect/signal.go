@@ -26,6 +26,8 @@ type Signal struct {
 type RulePoints struct {
 	Rule   [16]byte // Rule.Hash
 	Points []Point
+
+	shown uint8 // how many events have evidence beside them; not sent
 }
 
 // Point is one matching event as windows see it.

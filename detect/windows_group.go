@@ -51,6 +51,7 @@ type bucket struct {
 	fired   bool
 	told    uint64 // count of the last update written
 	changed bool
+	shown   []Evidence // by the last update
 }
 
 func (g *window) key() windowKey { return windowKey{g.group, g.rule.id} }
@@ -269,15 +270,35 @@ func (w *Windows) alert(g *window, b *bucket, settled bool) Alert {
 		First: time.UnixMilli(b.first).UTC(), Last: time.UnixMilli(b.last).UTC(), FiredAt: time.UnixMilli(b.firedAt).UTC(),
 		Count: b.count, Value: b.value, Threshold: r.Detector.Threshold, Settled: settled,
 	}
+	b.shown = g.evidence(b)
+	a.Evidence = b.shown
+	a.Why, a.Title = why(r.Rule, &a), fillTitle(r.Rule, &a)
+	return a
+}
+
+// evidence is the oldest of what is known of a bucket and its windows. A busy group keeps only the
+// newest, so what was shown once stays.
+func (g *window) evidence(b *bucket) []Evidence {
+	out := slices.Clone(b.shown)
 	if g.more != nil {
 		for _, e := range g.more.evidence {
-			if at := e.Time.UnixMilli(); at > b.start-r.window && at <= b.last && len(a.Evidence) < maxEvidence {
-				a.Evidence = append(a.Evidence, e)
+			if at := e.Time.UnixMilli(); at > b.start-g.rule.window && at < b.last+g.rule.pane {
+				out, _ = insertEvidence(out, e)
 			}
 		}
 	}
-	a.Why, a.Title = why(r.Rule, &a), fillTitle(r.Rule, &a)
-	return a
+	return out[:min(len(out), maxEvidence)]
+}
+
+// insertEvidence keeps the order of time; false when it is there.
+func insertEvidence(in []Evidence, e Evidence) ([]Evidence, bool) {
+	i, dup := slices.BinarySearchFunc(in, e, func(a, b Evidence) int {
+		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.EventID, b.EventID))
+	})
+	if dup {
+		return in, false
+	}
+	return slices.Insert(in, i, e), true
 }
 
 // addEvidence keeps the newest evidence, in order of time. Where all groups together have
@@ -288,13 +309,10 @@ func (w *Windows) addEvidence(g *window, e Evidence) {
 		return
 	}
 	m := g.extra()
-	i, dup := slices.BinarySearchFunc(m.evidence, e, func(a, b Evidence) int {
-		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.EventID, b.EventID))
-	})
-	if dup {
+	var added bool
+	if m.evidence, added = insertEvidence(m.evidence, e); !added {
 		return
 	}
-	m.evidence = slices.Insert(m.evidence, i, e)
 	w.evidence++
 	if len(m.evidence) > 2*maxEvidence {
 		m.evidence = slices.Delete(m.evidence, 0, 1)

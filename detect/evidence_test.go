@@ -1,0 +1,67 @@
+package detect
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// evidenceOfOne sends n events of one group, a millisecond apart, in batches, and returns the last word on each alert of a rule.
+func evidenceOfOne(t *testing.T, id string, n, batch int) []Alert {
+	t.Helper()
+	rs := loadText(t, ruleLines(windowRules))
+	m, c := NewMatcher(rs), NewCollector(rs, plainHasher{})
+	w := NewWindows(rs, plainHasher{}, testLateness, WindowOptions{})
+	last := map[string]Alert{}
+	take := func(said []Alert) {
+		for _, a := range said {
+			if a.Rule.ID == id {
+				last[a.ID] = a
+			}
+		}
+	}
+	for i := range n {
+		ev := &Event{Claimed: TestStart.Add(time.Duration(i) * time.Millisecond)}
+		ev.Append = ev.Claimed
+		ev.Set(ID, fmt.Sprintf("e%03d", i))
+		ev.Set(Type, "authentication")
+		ev.Set(Outcome, "failure")
+		ev.Set(ServerName, "a")
+		ev.Set(NetIP, "10.0.0.1")
+		ev.Set(ActorClientID, fmt.Sprint("c", i%3))
+		ev.SetNum(IOResultBytes, 100)
+		ev.Stamp(testLateness)
+		ev.Redact(plainHasher{}, nil)
+		c.Add(ev, m.Match(nil, ev))
+		if i%batch == batch-1 || i == n-1 {
+			for _, s := range c.Flush(0, int64(i-i%batch), int64(i+1)) {
+				take(w.Observe(nil, s))
+			}
+		}
+	}
+	take(w.Settle(nil, TestStart.Add(time.Hour)))
+	var out []Alert
+	for _, a := range last {
+		out = append(out, a)
+	}
+	return out
+}
+
+// The last update of an alert shows as many events as it can, however busy the group was, however
+// the events were batched, and whatever the detector.
+func TestSettledAlertsKeepTheirEvidence(t *testing.T) {
+	for _, id := range []string{"TT-01", "TT-19", "TT-22"} {
+		for _, c := range []struct{ events, batch, want int }{{4, 1, 4}, {5, 5, 5}, {60, 1, 5}, {60, 60, 5}, {60, 7, 5}} {
+			for _, a := range evidenceOfOne(t, id, c.events, c.batch) {
+				if !a.Settled || a.Count != uint64(c.events) || len(a.Evidence) != c.want {
+					t.Errorf("%s, %d events in batches of %d: count %d, settled %t, evidence %+v", id, c.events, c.batch, a.Count, a.Settled, a.Evidence)
+				}
+			}
+		}
+	}
+	for _, a := range evidenceOfOne(t, "TT-01", 60, 1) {
+		if a.Evidence[0].EventID != "e000" {
+			t.Errorf("the first update showed e000, the last one %+v", a.Evidence)
+		}
+	}
+}
