@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"picket/detect"
@@ -26,15 +27,33 @@ type Detector struct {
 	// Ends lists the partitions that are done to their end, and when that was seen.
 	Ends func() map[int32]kafka.End
 
-	matcher *detect.Matcher
+	judge   *judge                // by the rules in force
+	next    atomic.Pointer[judge] // by those that come into force with the next batch
 	scanner *detect.Scanner
-	collect *detect.Collector
 	event   detect.Event
 	matches []detect.Match
+	marked  time.Time // when idle partitions were last marked
+}
+
+// judge is what a Detector makes of a rule set.
+type judge struct {
+	rules   *detect.RuleSet
+	matcher *detect.Matcher
+	collect *detect.Collector
 	matched []uint64            // by rule, in the batch in hand
 	left    detect.CollectStats // before the batch in hand
-	marked  time.Time           // when idle partitions were last marked
 }
+
+func (d *Detector) judging(rs *detect.RuleSet) *judge {
+	return &judge{
+		rules: rs, matcher: detect.NewMatcher(rs), collect: detect.NewCollector(rs, d.Keys),
+		matched: make([]uint64, len(rs.Rules())),
+	}
+}
+
+// Reload puts another rule set in force from the next batch on. It may be called from any
+// goroutine, and does all that takes time before the batch waits for it.
+func (d *Detector) Reload(rs *detect.RuleSet) { d.next.Store(d.judging(rs)) }
 
 // Keys are what detection needs of the keyring.
 type Keys interface {
@@ -51,18 +70,18 @@ const (
 
 // Run detects until the context ends.
 func (d *Detector) Run(ctx context.Context) error {
-	d.matcher = detect.NewMatcher(d.Rules)
-	d.scanner = detect.NewScanner()
-	d.collect = detect.NewCollector(d.Rules, d.Keys)
-	d.matched = make([]uint64, len(d.Rules.Rules()))
+	d.judge, d.scanner = d.judging(d.Rules), detect.NewScanner()
 	return d.run(ctx, d.Consumer, d.work, d.idle)
 }
 
 // work writes the signals of a batch, and then that it was passed. Markers come
 // after every signal is durable: time must not move before the signals it judges.
 func (d *Detector) work(ctx context.Context, b kafka.Batch) error {
-	clear(d.matched) // an attempt before this one may have counted the same records
-	d.left = d.collect.Stats()
+	if next := d.next.Swap(nil); next != nil {
+		d.judge = next // also between two attempts: windows drop a repeat rule by rule
+	}
+	clear(d.judge.matched) // an attempt before this one may have counted the same records
+	d.judge.left = d.judge.collect.Stats()
 	var signals, marks []kafka.Record
 	for i := range b.Ranges {
 		r := &b.Ranges[i]
@@ -72,7 +91,7 @@ func (d *Detector) work(ctx context.Context, b kafka.Batch) error {
 			passed = rec.Append
 			d.one(rec)
 		}
-		for _, s := range d.collect.Flush(r.Partition, r.Begin, r.End) {
+		for _, s := range d.judge.collect.Flush(r.Partition, r.Begin, r.End) {
 			signals = append(signals, kafka.Record{
 				Topic: d.Signals, Partition: d.partition(s.Group), Key: s.Group[:], Value: detect.AppendSignal(nil, s),
 			})
@@ -98,14 +117,14 @@ func (d *Detector) one(rec *kafka.Record) {
 		return
 	}
 	d.scanner.Scan(ev)
-	d.matches = d.matcher.Match(d.matches[:0], ev)
+	d.matches = d.judge.matcher.Match(d.matches[:0], ev)
 	if len(d.matches) == 0 {
 		return
 	}
 	ev.Redact(d.Keys, d.Decoder.KeepLabel)
-	d.collect.Add(ev, d.matches)
+	d.judge.collect.Add(ev, d.matches)
 	for _, m := range d.matches {
-		d.matched[m.Rule]++
+		d.judge.matched[m.Rule]++
 	}
 }
 
@@ -154,15 +173,16 @@ func (d *Detector) partition(group [16]byte) int32 {
 }
 
 func (d *Detector) count() {
-	rules := d.Rules.Rules()
-	for i, n := range d.matched {
+	j := d.judge
+	rules := j.rules.Rules()
+	for i, n := range j.matched {
 		if n > 0 {
 			d.Metrics.Matches.WithLabelValues(rules[i].Info.ID).Add(float64(n))
 		}
 	}
-	now := d.collect.Stats()
-	d.Metrics.Left.WithLabelValues("late").Add(float64(now.Late - d.left.Late))
-	d.Metrics.Left.WithLabelValues("ungrouped").Add(float64(now.Ungrouped - d.left.Ungrouped))
+	now := j.collect.Stats()
+	d.Metrics.Left.WithLabelValues("late").Add(float64(now.Late - j.left.Late))
+	d.Metrics.Left.WithLabelValues("ungrouped").Add(float64(now.Ungrouped - j.left.Ungrouped))
 }
 
 func recordOf(r *kafka.Record) ingest.Record {
