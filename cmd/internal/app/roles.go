@@ -109,7 +109,8 @@ func (a *App) correlateRole() ([]runner, error) {
 	}
 	topics := a.cfg.Kafka.Topics
 	r := &role.Correlator{
-		Loop: a.loop(role.Correlate), Producer: p, Rules: a.opt.Rules, Hasher: a.opt.Keys.Hasher(),
+		Loop: a.loop(role.Correlate), Producer: p, Rules: a.opt.Rules,
+		Hasher: func() detect.Hasher { return a.opt.Keys.Hasher() },
 		Alerts: topics.Alerts, Lateness: a.cfg.Lateness,
 	}
 	c, err := a.consumer(1, topics.Signals, role.Correlate, func(o *kafka.ConsumerOptions) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"picket/detect"
@@ -19,8 +20,8 @@ type Correlator struct {
 	Consumer Consumer // made with Meta, Assign and Revoke of this Correlator
 	Producer Producer
 	Rules    *detect.RuleSet
-	Hasher   detect.Hasher
-	Alerts   string // topic
+	Hasher   func() detect.Hasher // one for each partition: a goroutine owns it
+	Alerts   string               // topic
 	Lateness time.Duration
 	Bounds   detect.WindowOptions
 
@@ -87,7 +88,7 @@ func (c *Correlator) Assign(given []kafka.Assignment) (map[int32]int64, error) {
 			kept[a.Partition] = p
 			continue
 		}
-		p := &correlated{windows: detect.NewWindows(c.Rules, c.Hasher, c.Lateness, c.Bounds), open: map[string]bool{}}
+		p := &correlated{windows: detect.NewWindows(c.Rules, c.Hasher(), c.Lateness, c.Bounds), open: map[string]bool{}}
 		kept[a.Partition] = p
 		if a.New {
 			continue
@@ -110,12 +111,39 @@ func (c *Correlator) Assign(given []kafka.Assignment) (map[int32]int64, error) {
 }
 
 func (c *Correlator) work(ctx context.Context, b kafka.Batch) error {
+	var order []*correlated
+	ranges := map[*correlated][]*kafka.Range{}
 	for i := range b.Ranges {
 		r := &b.Ranges[i]
 		p := c.parts[r.Partition]
 		if p == nil {
 			return fmt.Errorf("partition %d of %s came without an assignment", r.Partition, r.Topic)
 		}
+		if ranges[p] == nil {
+			order = append(order, p)
+		}
+		ranges[p] = append(ranges[p], r)
+	}
+	heard := make([][]said, len(order))
+	var parts sync.WaitGroup // groups of different partitions never meet
+	for i, p := range order {
+		parts.Go(func() { heard[i] = c.hear(p, ranges[p]) })
+	}
+	parts.Wait()
+	for _, h := range heard {
+		c.said = append(c.said, h...)
+	}
+	if err := c.tell(ctx, c.said); err != nil {
+		return err
+	}
+	c.said = c.said[:0]
+	return nil
+}
+
+// hear gives one partition's records to its windows. The partition is the caller's own.
+func (c *Correlator) hear(p *correlated, ranges []*kafka.Range) []said {
+	var out []said
+	for _, r := range ranges {
 		for j := range r.Records {
 			rec := &r.Records[j]
 			if rec.Offset < p.next {
@@ -125,7 +153,7 @@ func (c *Correlator) work(ctx context.Context, b kafka.Batch) error {
 			p.next = rec.Offset + 1
 			for i := range alerts {
 				if first := p.first(&alerts[i]); !r.Replay {
-					c.said = append(c.said, said{alerts[i], first})
+					out = append(out, said{alerts[i], first})
 				}
 			}
 		}
@@ -134,11 +162,7 @@ func (c *Correlator) work(ctx context.Context, b kafka.Batch) error {
 			p.stats = p.windows.Stats() // counted when it was read for the first time
 		}
 	}
-	if err := c.tell(ctx, c.said); err != nil {
-		return err
-	}
-	c.said = c.said[:0]
-	return nil
+	return out
 }
 
 func (c *Correlator) observe(w *detect.Windows, rec *kafka.Record) []detect.Alert {

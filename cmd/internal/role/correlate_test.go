@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,7 +23,8 @@ func (f producerFunc) Produce(_ context.Context, rs []kafka.Record) error { retu
 // correlator is one process: what it knows goes with it.
 func (k *bench) correlator(c *consumer) *role.Correlator {
 	r := &role.Correlator{
-		Loop: k.loop("correlate"), Consumer: c, Producer: k.b, Rules: k.rules, Hasher: k.keys, Alerts: "alerts", Lateness: lateness,
+		Loop: k.loop("correlate"), Consumer: c, Producer: k.b, Rules: k.rules, Alerts: "alerts", Lateness: lateness,
+		Hasher:    func() detect.Hasher { return k.ring.Hasher() },
 		OffsetsAt: k.b.offsetsAt("signals"),
 	}
 	c.meta, c.assign = r.Meta, r.Assign
@@ -313,9 +315,10 @@ func TestCorrelateGivesABatchUpWhenItsGroupMoves(t *testing.T) {
 		stopDetect := k.start(k.detector(k.b.consumer("events", "d", 5, 0, 1)).Run)
 		c := k.signalsOf("c", 3)
 		r := k.correlator(c)
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		r.Producer = producerFunc(func(rs []kafka.Record) error {
-			if down {
+			if down.Load() {
 				return errDown
 			}
 			k.b.put(rs...)
@@ -325,7 +328,7 @@ func TestCorrelateGivesABatchUpWhenItsGroupMoves(t *testing.T) {
 		k.traffic(40)
 		c.rebalance() // its windows are ahead of the commit, so they are not to be used
 		k.traffic(40)
-		down = false
+		down.Store(false)
 		pass(20 * time.Minute)
 		stop()
 		stopDetect()

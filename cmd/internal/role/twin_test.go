@@ -310,6 +310,7 @@ type bench struct {
 	health  *role.Health
 	metrics *role.Metrics
 	log     *lines
+	ring    *ingest.Keyring
 	keys    *ingest.Hasher
 	rules   *detect.RuleSet
 }
@@ -349,7 +350,7 @@ tests:
 	}
 	return &bench{
 		t: t, b: newBroker(), health: role.NewHealth(), metrics: role.NewMetrics(prometheus.NewRegistry()),
-		log: &lines{}, keys: ring.Hasher(), rules: rules,
+		log: &lines{}, ring: ring, keys: ring.Hasher(), rules: rules,
 	}
 }
 
