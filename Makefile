@@ -14,6 +14,8 @@ DEMO_FLAGS ?=
 FUZZTIME  ?= 30s
 BENCH     ?= .
 BENCHFLAGS ?=
+BENCH_EVENTS ?= 1000000
+BENCH_FLAGS  ?=
 
 # By Go version, because a linter built with an older Go cannot read newer code.
 TOOLS := $(CURDIR)/.cache/tools/$(shell $(GO) env GOVERSION)
@@ -76,6 +78,10 @@ cover: ## Say how much of each package the unit tests reach
 .PHONY: bench
 bench: ## Run the benchmarks on one core (BENCH=regexp picks some; BENCHFLAGS=-count=6 repeats)
 	$(GO) test -run '^$$' -cpu 1 -bench '$(BENCH)' -benchmem $(BENCHFLAGS) $(PKGS)
+
+.PHONY: bench-e2e
+bench-e2e: build ## Measure the whole path: backlog, latency, CPU, memory (BENCH_EVENTS=1000000; BENCH_FLAGS for more; Linux)
+	$(GO) run ./cmd/internal/bench -picket bin/picket -events $(BENCH_EVENTS) $(BENCH_FLAGS)
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (30s)

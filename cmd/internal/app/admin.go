@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"strings"
 	"syscall"
 	"time"
@@ -16,12 +17,21 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"picket/cmd/internal/config"
 	"picket/cmd/internal/role"
 )
 
 // stuckAfter is how long a loop may stay away before /healthz wants a restart.
 // The slowest honest round is one insert with its timeout.
 const stuckAfter = 3 * time.Minute
+
+// profiles serves Go's profiles, without the command line.
+func profiles(mux *http.ServeMux) {
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+}
 
 // Admin is the server of metrics, health and the preview page. It is up before
 // the roles are, so that it can say what they wait for.
@@ -32,7 +42,8 @@ type Admin struct {
 }
 
 // StartAdmin listens and serves. Preview may be nil.
-func StartAdmin(listen string, reg *prometheus.Registry, health *role.Health, preview http.Handler, log *slog.Logger) (*Admin, error) {
+func StartAdmin(c config.Admin, reg *prometheus.Registry, health *role.Health, preview http.Handler, log *slog.Logger) (*Admin, error) {
+	listen := c.Listen
 	l, err := net.Listen("tcp", listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("start the admin server: %s is taken by another program: choose another address in admin.listen (port 0 takes a free one): %w", listen, err)
@@ -50,6 +61,9 @@ func StartAdmin(listen string, reg *prometheus.Registry, health *role.Health, pr
 		fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { readyz(w, health) })
+	if c.Pprof {
+		profiles(mux)
+	}
 	if preview != nil {
 		mux.Handle("/preview", preview)
 		mux.Handle("/preview.json", preview)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"picket/cmd/internal/config"
 	"picket/cmd/internal/role"
 	"picket/ingest/kafka"
 )
@@ -19,7 +20,7 @@ import (
 func TestAdminSaysWhatIsNotReady(t *testing.T) {
 	reg, health := prometheus.NewRegistry(), role.NewHealth()
 	role.NewMetrics(reg).Loop("store")
-	a, err := StartAdmin("127.0.0.1:0", reg, health, nil, slog.New(slog.DiscardHandler))
+	a, err := StartAdmin(config.Admin{Listen: "127.0.0.1:0"}, reg, health, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,6 +47,7 @@ func TestAdminSaysWhatIsNotReady(t *testing.T) {
 	ask("/readyz", http.StatusOK, `"ready": true`)
 	ask("/metrics", http.StatusOK, `picket_parked{role="store"} 0`)
 	ask("/preview", http.StatusNotFound, "")
+	ask("/debug/pprof/", http.StatusNotFound, "") // only when asked for
 
 	req, err := http.NewRequest(http.MethodGet, a.URL()+"/readyz", nil)
 	if err != nil {
@@ -61,7 +63,7 @@ func TestAdminSaysWhatIsNotReady(t *testing.T) {
 		t.Errorf("asked under another's name: %d", res.StatusCode)
 	}
 
-	_, err = StartAdmin(strings.TrimPrefix(a.URL(), "http://"), reg, health, nil, slog.New(slog.DiscardHandler))
+	_, err = StartAdmin(config.Admin{Listen: strings.TrimPrefix(a.URL(), "http://")}, reg, health, nil, slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), "admin.listen") {
 		t.Errorf("a taken port: %v", err)
 	}

@@ -87,7 +87,7 @@ func Start(ctx context.Context, cfg *config.Config, opt Options) (_ *App, err er
 		if a.preview != nil {
 			page = a.preview
 		}
-		if a.admin, err = StartAdmin(cfg.Admin.Listen, a.reg, a.health, page, a.log); err != nil {
+		if a.admin, err = StartAdmin(cfg.Admin, a.reg, a.health, page, a.log); err != nil {
 			return nil, err
 		}
 		a.log.Info("admin server is up", "url", a.admin.URL())

@@ -37,6 +37,7 @@ type Log struct {
 
 type Admin struct {
 	Listen string `yaml:"listen" format:"listen" unset:"no admin server" doc:"Address of the admin server. It has no authentication: keep it on loopback or a private network."`
+	Pprof  bool   `yaml:"pprof" doc:"Serve Go's profiles under /debug/pprof/: they slow the process while one is taken, and name functions, not data."`
 }
 
 type Kafka struct {

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+)
+
+// backlog starts the run and measures until every role has done the whole backlog.
+func (w *world) backlog(ctx context.Context, r *report) error {
+	before, err := w.usage()
+	if err != nil {
+		return err
+	}
+	if w.run, err = w.start("picket", "run", "--roles", w.opt.roles); err != nil {
+		return err
+	}
+	var began time.Time
+	if err := w.until(ctx, time.Minute, "the run has started", w.run, func() (bool, error) {
+		began = w.began()
+		return !began.IsZero(), nil
+	}); err != nil {
+		return err
+	}
+	profiled := make(chan error, 1)
+	profiling, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() { profiled <- w.profile(profiling) }()
+	want := float64(w.opt.events)
+	done := map[string]time.Time{}
+	stage := time.Now()
+	err = w.until(ctx, time.Hour, "the backlog is done", w.run, func() (bool, error) {
+		m, err := w.metrics(ctx)
+		if err != nil {
+			return false, nil //nolint:nilerr // it is starting
+		}
+		now := time.Now()
+		for _, role := range []string{"store", "detect"} {
+			if _, ok := done[role]; !ok && m[`picket_records_total{role="`+role+`"}`] >= want {
+				done[role] = now
+			}
+		}
+		if now.Sub(stage) > 5*time.Second {
+			stage = now
+			fmt.Printf("%5.1f s  stored %.0f  judged %.0f  peak memory %d MiB\n", now.Sub(began).Seconds(),
+				m[`picket_records_total{role="store"}`], m[`picket_records_total{role="detect"}`], w.run.peak()>>20)
+		}
+		if !w.has("store", done) || !w.has("detect", done) {
+			return false, nil
+		}
+		r.samples = m
+		return m.sum("picket_lag_records", `role="correlate"`) == 0, nil
+	})
+	if err != nil {
+		return err
+	}
+	after, err := w.usage()
+	if err != nil {
+		return err
+	}
+	stop()
+	if err := <-profiled; err != nil {
+		return fmt.Errorf("take a profile: %w", err)
+	}
+	r.took(before, after, began, done)
+	r.PeakBacklog = float64(w.run.peak()) / (1 << 20)
+	if err := w.merged(ctx, r, before); err != nil {
+		return err
+	}
+	return w.check(ctx, r)
+}
+
+func (w *world) has(role string, done map[string]time.Time) bool {
+	_, ok := done[role]
+	return ok || !bytes.Contains([]byte(w.opt.roles), []byte(role))
+}
+
+// began is when the run's loops began, as it logged it.
+func (w *world) began() time.Time {
+	raw, err := os.ReadFile(w.run.log)
+	if err != nil {
+		return time.Time{}
+	}
+	for line := range bytes.Lines(raw) {
+		var l struct {
+			Time time.Time
+			Msg  string
+		}
+		if json.Unmarshal(line, &l) == nil && l.Msg == "picket is running" {
+			return l.Time
+		}
+	}
+	return time.Time{}
+}
+
+// merged waits until the engine has merged what the backlog left, which is work that a steady
+// load would have to do too.
+func (w *world) merged(ctx context.Context, r *report, before usage) error {
+	quiet := 0
+	err := w.until(ctx, 2*time.Minute, "the merges are done", w.engine, func() (bool, error) {
+		got, err := get(ctx, w.clickhouse+"/?query=SELECT+count()+FROM+system.merges")
+		if err != nil {
+			return false, err
+		}
+		if got != "0\n" {
+			quiet = 0
+		}
+		quiet++
+		return quiet > 10, nil
+	})
+	if err != nil {
+		return err
+	}
+	after, err := w.usage()
+	if err != nil {
+		return err
+	}
+	r.EngineMerged = after.since(before).procs["engine"].Seconds() * 1e6 / float64(r.Events)
+	return nil
+}
+
+// check refuses figures of a run that lost or doubled something.
+func (w *world) check(ctx context.Context, r *report) error {
+	if _, ok := r.done["store"]; !ok {
+		return nil
+	}
+	got, err := get(ctx, w.clickhouse+"/?query=SELECT+count(),uniqExact(kafka_partition,kafka_offset)+FROM+picket.events")
+	if err != nil {
+		return err
+	}
+	if want := fmt.Sprintf("%d\t%d\n", w.opt.events, w.opt.events); got != want {
+		return fmt.Errorf("ClickHouse has %q rows and distinct ones of %d events", got, w.opt.events)
+	}
+	return nil
+}
+
+// profile takes CPU profiles until ctx ends, and keeps the last whole one.
+func (w *world) profile(ctx context.Context) error {
+	if w.opt.profile == "" {
+		return nil
+	}
+	got, err := get(context.WithoutCancel(ctx), w.admin+"/debug/pprof/profile?seconds=8")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(w.opt.profile, []byte(got), 0o644)
+}
