@@ -18,17 +18,26 @@ func (p *point) sameEvent(q *point) bool { return p.id == q.id && p.time() == q.
 
 // meter measures a detector over a run of points that moves through a group's points.
 type meter interface {
-	// add takes the point after, or before, those that are in.
-	add(p *point)
-	// drop gives up the oldest or the newest point.
-	drop(p *point)
+	// add takes the point after those that are in, or one before them that was dropped.
+	add(p *point, e end)
+	// drop gives up the newest or the oldest point, the newest by whole milliseconds. False
+	// when the meter does not know any more what was before.
+	drop(p *point, e end) bool
+	// forget says that no window will reach back to a time.
+	forget(at int64)
 	// holds judges the run whose points lie behind low, up to the newest of a millisecond.
 	holds(low int64) (value float64, ok bool)
 	// reset empties the run.
 	reset()
-	// reversible meters take points before, and give up the newest; others know only forward.
-	reversible() bool
 }
+
+// end is one of a run.
+type end bool
+
+const (
+	oldest end = false
+	newest end = true
+)
 
 func newMeter(d *Detector) meter {
 	switch d.Kind {
@@ -36,8 +45,6 @@ func newMeter(d *Detector) meter {
 		return &distinctMeter{stream: uint(d.first), need: int(d.Threshold)}
 	case DetectSum:
 		return &sumMeter{stream: uint(d.first), need: d.Threshold}
-	case DetectScore:
-		return &scoreMeter{}
 	case DetectRatio:
 		return &ratioMeter{stream: uint(d.first), d: d}
 	case DetectSequence:
@@ -46,63 +53,69 @@ func newMeter(d *Detector) meter {
 		}
 		return newUnordered(d)
 	case DetectAll, DetectAny:
-		m := &partsMeter{any: d.Kind == DetectAny, back: true}
+		m := &partsMeter{any: d.Kind == DetectAny}
 		for i := range d.Parts {
-			part := newMeter(&d.Parts[i])
-			m.parts = append(m.parts, part)
-			m.back = m.back && part.reversible()
+			m.parts = append(m.parts, newMeter(&d.Parts[i]))
 		}
 		return m
 	}
 	return &countMeter{stream: uint(d.first), need: int(d.Threshold)}
 }
 
+// symmetric meters forget what leaves the run, at either end.
+type symmetric struct{}
+
+func (symmetric) forget(int64) {}
+
 type countMeter struct {
+	symmetric
 	stream  uint
 	n, need int
 }
 
-func (m *countMeter) add(p *point) {
+func (m *countMeter) add(p *point, _ end) {
 	if p.stream() == m.stream {
 		m.n++
 	}
 }
 
-func (m *countMeter) drop(p *point) {
+func (m *countMeter) drop(p *point, _ end) bool {
 	if p.stream() == m.stream {
 		m.n--
 	}
+	return true
 }
 func (m *countMeter) holds(int64) (float64, bool) { return float64(m.n), m.n >= m.need }
 func (m *countMeter) reset()                      { m.n = 0 }
-func (m *countMeter) reversible() bool            { return true }
 
 type distinctMeter struct {
+	symmetric
 	stream uint
 	need   int
 	seen   tally
 }
 
-func (m *distinctMeter) add(p *point) {
+func (m *distinctMeter) add(p *point, _ end) {
 	if p.stream() == m.stream {
 		m.seen.add(p.value)
 	}
 }
 
-func (m *distinctMeter) drop(p *point) {
+func (m *distinctMeter) drop(p *point, _ end) bool {
 	if p.stream() == m.stream {
 		m.seen.drop(p.value)
 	}
+	return true
 }
 
 func (m *distinctMeter) holds(int64) (float64, bool) {
 	return float64(m.seen.n), m.seen.n >= m.need
 }
-func (m *distinctMeter) reset()           { m.seen.reset() }
-func (m *distinctMeter) reversible() bool { return true }
+func (m *distinctMeter) reset() { m.seen.reset() }
 
 // sumMeter adds in thousandths: whole numbers have the same sum in every order.
 type sumMeter struct {
+	symmetric
 	stream uint
 	total  uint64
 	need   float64
@@ -119,52 +132,45 @@ func thousandths(p *point) uint64 {
 	return uint64(math.Round(min(x, maxAddend) * 1000))
 }
 
-func (m *sumMeter) add(p *point) {
+func (m *sumMeter) add(p *point, _ end) {
 	if p.stream() == m.stream {
 		m.total += thousandths(p)
 	}
 }
 
-func (m *sumMeter) drop(p *point) {
+func (m *sumMeter) drop(p *point, _ end) bool {
 	if p.stream() == m.stream {
 		m.total -= thousandths(p)
 	}
+	return true
 }
 
 func (m *sumMeter) holds(int64) (float64, bool) {
 	x := float64(m.total) / 1000
 	return x, x >= m.need
 }
-func (m *sumMeter) reset()           { m.total = 0 }
-func (m *sumMeter) reversible() bool { return true }
-
-// scoreMeter knows the newest point only: the matcher compared its score.
-type scoreMeter struct{ last float64 }
-
-func (m *scoreMeter) add(p *point)                { m.last = math.Float64frombits(p.value) }
-func (m *scoreMeter) drop(*point)                 {}
-func (m *scoreMeter) holds(int64) (float64, bool) { return m.last, true }
-func (m *scoreMeter) reset()                      {}
-func (m *scoreMeter) reversible() bool            { return false }
+func (m *sumMeter) reset() { m.total = 0 }
 
 type ratioMeter struct {
+	symmetric
 	stream     uint
 	d          *Detector
 	share, all int
 }
 
-func (m *ratioMeter) add(p *point) {
+func (m *ratioMeter) add(p *point, _ end) {
 	if p.stream() == m.stream {
 		m.all++
 		m.share += int(p.value & 1)
 	}
 }
 
-func (m *ratioMeter) drop(p *point) {
+func (m *ratioMeter) drop(p *point, _ end) bool {
 	if p.stream() == m.stream {
 		m.all--
 		m.share -= int(p.value & 1)
 	}
+	return true
 }
 
 func (m *ratioMeter) holds(int64) (float64, bool) {
@@ -174,25 +180,31 @@ func (m *ratioMeter) holds(int64) (float64, bool) {
 	x := float64(m.share) / float64(m.all)
 	return x, x >= m.d.Threshold && float64(m.share) >= m.d.Min && float64(m.all) >= m.d.Total
 }
-func (m *ratioMeter) reset()           { m.share, m.all = 0, 0 }
-func (m *ratioMeter) reversible() bool { return true }
+func (m *ratioMeter) reset() { m.share, m.all = 0, 0 }
 
 // partsMeter joins several; its value is that of the first part that holds.
 type partsMeter struct {
 	parts []meter
 	any   bool
-	back  bool
 }
 
-func (m *partsMeter) add(p *point) {
+func (m *partsMeter) add(p *point, e end) {
 	for _, part := range m.parts {
-		part.add(p)
+		part.add(p, e)
 	}
 }
 
-func (m *partsMeter) drop(p *point) {
+func (m *partsMeter) drop(p *point, e end) bool {
+	known := true
 	for _, part := range m.parts {
-		part.drop(p)
+		known = part.drop(p, e) && known
+	}
+	return known
+}
+
+func (m *partsMeter) forget(at int64) {
+	for _, part := range m.parts {
+		part.forget(at)
 	}
 }
 
@@ -215,4 +227,3 @@ func (m *partsMeter) reset() {
 		part.reset()
 	}
 }
-func (m *partsMeter) reversible() bool { return m.back }

@@ -1,6 +1,10 @@
 package detect
 
-import "math"
+import (
+	"math"
+	"slices"
+	"sort"
+)
 
 const (
 	never64  = math.MinInt64
@@ -35,6 +39,13 @@ func (g *gather) put(p *point) {
 	}
 }
 
+// drop gives up the event at hand where it is not older than a time.
+func (g *gather) drop(at int64) {
+	if g.mask != 0 && g.first.time() >= at {
+		g.mask = 0
+	}
+}
+
 // untilBit is the bit of the until stream: that after the steps.
 func (g *gather) untilBit() uint32 {
 	if !g.d.Until {
@@ -44,7 +55,8 @@ func (g *gather) untilBit() uint32 {
 }
 
 // ordered keeps for each element of a sequence (a step stands there as often as it
-// counts) the latest possible start of a match that ends with it.
+// counts) the latest possible start of a match that ends with it. What lies before a window
+// never helps in it, so nothing is dropped at the oldest end; at the newest the log leads back.
 type ordered struct {
 	gather
 	elements []uint8 // the step of each
@@ -53,11 +65,23 @@ type ordered struct {
 	byValue  map[uint64][]int64
 	best     int64 // latest start of a whole match
 	purge    int   // how many values may be there before old ones go
+
+	log  []change
+	lost int64 // the log does not lead back to this time
 }
 
+// change is what an event overwrote: the start of an element, or, behind all, the best.
+type change struct {
+	at, old int64
+	value   uint64
+	element int
+}
+
+// maxLog bounds the log. Who goes back further begins anew.
+const maxLog = 1 << 14
+
 func newOrdered(d *Detector) *ordered {
-	m := &ordered{gather: gather{d: d}, purge: minPurge}
-	m.shared = -1
+	m := &ordered{gather: gather{d: d}, shared: -1}
 	for i := range d.Steps {
 		if d.Steps[i].joint && m.shared < 0 {
 			m.shared = len(m.elements)
@@ -76,50 +100,81 @@ func newOrdered(d *Detector) *ordered {
 	return m
 }
 
-func (m *ordered) add(p *point) {
+func (m *ordered) add(p *point, e end) {
+	if e == oldest {
+		return // it never left
+	}
 	if m.gather.add(p) {
 		m.apply()
 	}
 	m.put(p)
 }
 
-func (m *ordered) drop(*point)      {}
-func (m *ordered) reversible() bool { return false }
-
-func (m *ordered) reset() {
-	m.forget()
-	m.best, m.mask = never64, 0
+func (m *ordered) drop(p *point, e end) bool {
+	if e == oldest {
+		return true
+	}
+	at := p.time()
+	if at <= m.lost {
+		return false
+	}
+	m.gather.drop(at)
+	n := len(m.log)
+	for ; n > 0 && m.log[n-1].at >= at; n-- {
+		switch c := &m.log[n-1]; {
+		case c.element == len(m.elements):
+			m.best = c.old
+		case c.element < m.shared:
+			m.starts[c.element] = c.old
+		default:
+			if starts := m.byValue[c.value]; starts != nil { // else it is too old to matter
+				starts[c.element-m.shared] = c.old
+			}
+		}
+	}
+	m.log = m.log[:n]
+	return true
 }
 
-func (m *ordered) forget() {
+func (m *ordered) forget(at int64) {
+	if n := sort.Search(len(m.log), func(i int) bool { return m.log[i].at > at }); n > len(m.log)/2 {
+		m.log = slices.Delete(m.log, 0, n)
+	}
+	if len(m.byValue) <= m.purge {
+		return
+	}
+	for v, starts := range m.byValue { // values that only old events have
+		if slices.Max(starts) <= at {
+			delete(m.byValue, v)
+		}
+	}
+	m.purge = max(minPurge, 2*len(m.byValue))
+}
+
+func (m *ordered) reset() {
+	m.clear(never64)
+	m.best, m.mask, m.purge = never64, 0, minPurge
+}
+
+// clear undoes every match that has begun, up to a time.
+func (m *ordered) clear(at int64) {
 	for i := range m.starts {
 		m.starts[i] = never64
 	}
 	clear(m.byValue)
+	m.log, m.lost = m.log[:0], at
 }
 
 func (m *ordered) holds(low int64) (float64, bool) {
 	if m.mask != 0 {
 		m.apply()
 	}
-	if len(m.byValue) > m.purge { // values that only old events have
-		for v, starts := range m.byValue {
-			old := true
-			for _, s := range starts {
-				old = old && s <= low
-			}
-			if old {
-				delete(m.byValue, v)
-			}
-		}
-		m.purge = max(minPurge, 2*len(m.byValue))
-	}
 	return float64(len(m.elements)), m.best > low
 }
 
 // apply takes the event at hand: from the last element to the first, so that it is one of them only.
 func (m *ordered) apply() {
-	at, undone := m.first.time(), m.mask&m.untilBit() != 0
+	undone := m.mask&m.untilBit() != 0
 	for s := range m.d.Steps {
 		if m.mask&(1<<s) == 0 || !m.d.Steps[s].joint {
 			continue
@@ -129,40 +184,56 @@ func (m *ordered) apply() {
 			first = first && !(m.mask&(1<<t) != 0 && m.d.Steps[t].joint && m.values[t] == v)
 		}
 		if first {
-			m.extend(v, at, undone)
+			m.extend(v, undone)
 		}
 	}
-	n := len(m.elements)
 	for i := m.shared - 1; i >= 0; i-- {
-		if m.mask&(1<<m.elements[i]) == 0 || undone && i != n-1 {
+		if m.mask&(1<<m.elements[i]) == 0 || undone && i != len(m.elements)-1 {
 			continue
 		}
-		start := at
+		start := m.first.time()
 		if i > 0 {
 			start = m.starts[i-1]
 		}
-		m.starts[i] = max(m.starts[i], start)
-		if i == n-1 {
-			m.best = max(m.best, start)
-		}
+		m.set(&m.starts[i], start, 0, i)
 	}
 	if undone {
-		m.forget()
-		m.begin(at)
+		m.clear(m.first.time())
+		m.begin()
 	}
 	m.mask = 0
 }
 
+// set makes the start of an element a later one.
+func (m *ordered) set(cell *int64, start int64, value uint64, element int) {
+	if start > *cell {
+		m.note(*cell, value, element)
+		*cell = start
+	}
+	if n := len(m.elements); element == n-1 && start > m.best {
+		m.note(m.best, value, n)
+		m.best = start
+	}
+}
+
+func (m *ordered) note(old int64, value uint64, element int) {
+	if len(m.log) == 2*maxLog {
+		m.lost = m.log[maxLog-1].at
+		m.log = append(m.log[:0], m.log[maxLog:]...)
+	}
+	m.log = append(m.log, change{m.first.time(), old, value, element})
+}
+
 // begin takes an until event as the start of a new match.
-func (m *ordered) begin(at int64) {
+func (m *ordered) begin() {
 	if len(m.elements) < 2 || m.mask&(1<<m.elements[0]) == 0 {
 		return
 	}
 	if m.shared > 0 {
-		m.starts[0] = at
+		m.starts[0] = m.first.time()
 		return
 	}
-	m.value(m.values[m.elements[0]])[0] = at
+	m.value(m.values[m.elements[0]])[0] = m.first.time()
 }
 
 func (m *ordered) value(v uint64) []int64 {
@@ -178,61 +249,107 @@ func (m *ordered) value(v uint64) []int64 {
 }
 
 // extend takes the event at hand for the compared elements with value v.
-func (m *ordered) extend(v uint64, at int64, undone bool) {
+func (m *ordered) extend(v uint64, undone bool) {
 	starts := m.value(v)
 	for i := len(starts) - 1; i >= 0; i-- {
-		element, last := i+m.shared, i == len(starts)-1
-		step := m.elements[element]
-		if m.mask&(1<<step) == 0 || m.values[step] != v || undone && !last {
+		step := m.elements[i+m.shared]
+		if m.mask&(1<<step) == 0 || m.values[step] != v || undone && i != len(starts)-1 {
 			continue
 		}
-		start := at
+		start := m.first.time()
 		switch {
 		case i > 0:
 			start = starts[i-1]
 		case m.shared > 0:
 			start = m.starts[m.shared-1]
 		}
-		starts[i] = max(starts[i], start)
-		if last {
-			m.best = max(m.best, start)
-		}
+		m.set(&starts[i], start, v, i+m.shared)
 	}
 }
 
-// unordered keeps the events since the last until event, and drops the oldest as long
-// as the rest still has an event for every step.
+// unordered keeps the events since the last until event, and gives up the oldest as long
+// as the rest still has an event for every step. Those given up stay for going back.
 type unordered struct {
 	gather
 	queue []taken
-	count []int // events by which steps they match
+	gone  int   // how many were before the queue
+	head  int   // the first that is in
+	need  []int // events for each set of steps
+	have  []int
 	best  int64
 }
 
+// taken is an event with what was before it.
 type taken struct {
 	time int64
 	mask uint32
+	best int64
+	head int // with those gone
 }
 
 func newUnordered(d *Detector) *unordered {
-	m := &unordered{gather: gather{d: d}, count: make([]int, 1<<len(d.Steps))}
+	m := &unordered{gather: gather{d: d}, need: make([]int, 1<<len(d.Steps)), have: make([]int, 1<<len(d.Steps))}
+	for set := range m.need {
+		for i := range d.Steps {
+			if set&(1<<i) != 0 {
+				m.need[set] += d.Steps[i].Count
+			}
+		}
+	}
 	m.reset()
 	return m
 }
 
-func (m *unordered) add(p *point) {
+func (m *unordered) add(p *point, e end) {
+	if e == oldest {
+		return
+	}
 	if m.gather.add(p) {
 		m.apply()
 	}
 	m.put(p)
 }
 
-func (m *unordered) drop(*point)      {}
-func (m *unordered) reversible() bool { return false }
+func (m *unordered) drop(p *point, e end) bool {
+	if e == oldest {
+		return true
+	}
+	at := p.time()
+	m.gather.drop(at)
+	for len(m.queue) > 0 {
+		n := len(m.queue) - 1
+		q := m.queue[n]
+		if q.time < at {
+			break
+		}
+		if m.head <= n {
+			m.count(q.mask, -1)
+		}
+		head := max(0, q.head-m.gone)
+		for i := head; i < min(m.head, n); i++ {
+			m.count(m.queue[i].mask, 1)
+		}
+		m.queue, m.head, m.best = m.queue[:n], head, q.best
+	}
+	return true
+}
+
+func (m *unordered) forget(at int64) {
+	for m.head < len(m.queue) && m.queue[m.head].time <= at {
+		m.count(m.queue[m.head].mask, -1)
+		m.head++
+	}
+	n := sort.Search(m.head, func(i int) bool { return m.queue[i].time > at })
+	if n > len(m.queue)/2 {
+		m.queue = slices.Delete(m.queue, 0, n)
+		m.gone += n
+		m.head -= n
+	}
+}
 
 func (m *unordered) reset() {
-	m.queue = m.queue[:0]
-	clear(m.count)
+	m.queue, m.gone, m.head = m.queue[:0], 0, 0
+	clear(m.have)
 	m.best, m.mask = never64, 0
 }
 
@@ -240,66 +357,45 @@ func (m *unordered) holds(low int64) (float64, bool) {
 	if m.mask != 0 {
 		m.apply()
 	}
-	n := 0
-	for n < len(m.queue) && m.queue[n].time <= low {
-		m.count[m.queue[n].mask]--
-		n++
-	}
-	m.queue = m.queue[n:]
-	need := 0
-	for i := range m.d.Steps {
-		need += m.d.Steps[i].Count
-	}
-	return float64(need), m.best > low
+	return float64(m.need[len(m.need)-1]), m.best > low
 }
 
 func (m *unordered) apply() {
-	steps := m.mask &^ m.untilBit()
-	m.push(steps)
-	if m.mask != steps {
-		m.queue = m.queue[:0]
-		clear(m.count)
-		m.push(steps)
+	steps, out := m.mask&^m.untilBit(), 0
+	m.queue = append(m.queue, taken{m.first.time(), steps, m.best, m.head + m.gone})
+	m.count(steps, 1)
+	for m.enough() {
+		oldest := m.queue[m.head]
+		m.best = max(m.best, oldest.time)
+		m.count(oldest.mask, -1)
+		if !m.enough() {
+			m.count(oldest.mask, 1)
+			break
+		}
+		m.head++
+	}
+	if m.mask != steps { // it ends what came before, and may begin what comes
+		out = len(m.queue) - 1
+	}
+	for ; m.head < out; m.head++ {
+		m.count(m.queue[m.head].mask, -1)
 	}
 	m.mask = 0
 }
 
-func (m *unordered) push(steps uint32) {
-	if steps == 0 {
-		return
-	}
-	m.queue = append(m.queue, taken{m.first.time(), steps})
-	m.count[steps]++
-	if !m.enough() {
-		return
-	}
-	for {
-		m.best = max(m.best, m.queue[0].time)
-		m.count[m.queue[0].mask]--
-		if !m.enough() {
-			m.count[m.queue[0].mask]++
-			return
+func (m *unordered) count(mask uint32, n int) {
+	for set := range m.have {
+		if uint32(set)&mask != 0 {
+			m.have[set] += n
 		}
-		m.queue = m.queue[1:]
 	}
 }
 
 // enough reports whether different events can take all steps: every set of steps has
 // as many events as its steps count (Hall).
 func (m *unordered) enough() bool {
-	for set := 1; set < len(m.count); set++ {
-		need, have := 0, 0
-		for i := range m.d.Steps {
-			if set&(1<<i) != 0 {
-				need += m.d.Steps[i].Count
-			}
-		}
-		for mask := 1; mask < len(m.count); mask++ {
-			if mask&set != 0 {
-				have += m.count[mask]
-			}
-		}
-		if have < need {
+	for set, need := range m.need {
+		if m.have[set] < need {
 			return false
 		}
 	}

@@ -1,54 +1,49 @@
 package detect
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // manyPoints is from when on a group keeps a cursor, so that the next event costs the
 // same however many lie in the window.
 const manyPoints = 32
 
-// cursor is a meter over points[lo:hi] of a group.
+// cursor is a meter over points[lo:hi] of a group. It has seen all points from base on.
 type cursor struct {
-	meter  meter
-	lo, hi int
+	meter        meter
+	base, lo, hi int
 }
 
 // seek makes the cursor stand on the window that ends with points[:hi] and begins behind low.
 func (c *cursor) seek(points []point, hi int, low int64) {
-	if c.hi > hi && (!c.meter.reversible() || c.lo >= hi) || c.hi < hi && (c.hi == 0 || points[c.hi-1].time() <= low) {
+	c.back(points, hi)
+	if c.hi == 0 || points[c.hi-1].time() <= low || c.base > 0 && points[c.base-1].time() > low {
 		c.start(firstFrom(points, low+1))
 	}
 	for ; c.hi < hi; c.hi++ {
-		c.meter.add(&points[c.hi])
-	}
-	for ; c.hi > hi; c.hi-- {
-		c.meter.drop(&points[c.hi-1])
+		c.meter.add(&points[c.hi], newest)
 	}
 	for ; c.lo < c.hi && points[c.lo].time() <= low; c.lo++ {
-		c.meter.drop(&points[c.lo])
+		c.meter.drop(&points[c.lo], oldest)
 	}
-	if c.meter.reversible() {
-		for ; c.lo > 0 && points[c.lo-1].time() > low; c.lo-- {
-			c.meter.add(&points[c.lo-1])
-		}
+	for ; c.lo > c.base && points[c.lo-1].time() > low; c.lo-- {
+		c.meter.add(&points[c.lo-1], oldest)
 	}
 }
 
 func (c *cursor) start(at int) {
 	c.meter.reset()
-	c.lo, c.hi = at, at
+	c.base, c.lo, c.hi = at, at, at
 }
 
 // back gives up what lies behind hi, before the points there change.
 func (c *cursor) back(points []point, hi int) {
-	if c.hi <= hi {
-		return
-	}
-	if !c.meter.reversible() || c.lo >= hi {
-		c.start(0) // seek begins where the window does
-		return
-	}
-	for ; c.hi > hi; c.hi-- {
-		c.meter.drop(&points[c.hi-1])
+	for c.hi > hi {
+		c.hi--
+		if c.lo > c.hi || !c.meter.drop(&points[c.hi], newest) {
+			c.start(0) // seek begins where the window does
+		}
 	}
 }
 
@@ -58,9 +53,10 @@ func (c *cursor) shift(points []point, n int) {
 		c.start(n)
 	}
 	for ; c.lo < n; c.lo++ {
-		c.meter.drop(&points[c.lo])
+		c.meter.drop(&points[c.lo], oldest)
 	}
-	c.lo, c.hi = c.lo-n, c.hi-n
+	c.meter.forget(points[n-1].time())
+	c.base, c.lo, c.hi = max(0, c.base-n), c.lo-n, c.hi-n
 }
 
 func (w *Windows) cursor(g *window) *cursor {
@@ -99,6 +95,8 @@ func (w *Windows) judge(g *window, from, until int64, batch []Point) {
 		switch {
 		case g.rule.Detector.Kind == DetectAbsence:
 			value, ok = float64(g.rule.window)/1000, ahead.silent(end, at)
+		case g.rule.Detector.Kind == DetectScore:
+			value = highest(g.points[i:end]) // the matcher compared each
 		case g.rule.window == 0:
 			c.seek(g.points, end, at-1)
 			value, ok = c.meter.holds(at - 1)
@@ -112,6 +110,14 @@ func (w *Windows) judge(g *window, from, until int64, batch []Point) {
 		}
 		i = end
 	}
+}
+
+func highest(points []point) float64 {
+	x := 0.0
+	for i := range points {
+		x = max(x, math.Float64frombits(points[i].value))
+	}
+	return x
 }
 
 func (g *window) countsAny(i, end int) bool {
