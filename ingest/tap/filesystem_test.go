@@ -133,6 +133,9 @@ func TestFilesystemFixture(t *testing.T) {
 }
 
 func TestFilesystemServer(t *testing.T) {
+	if testing.Short() {
+		t.Skip("fetches the server with npm; TestFilesystemFixture checks a recorded run of it")
+	}
 	server := filesystemServer(t)
 	root := filepath.Join(t.TempDir(), "notes")
 	for name, text := range map[string]string{"todo.txt": "milk", ".env": "TOKEN=canary", "../outside.txt": "x"} {
