@@ -155,6 +155,7 @@ func (c *compiler) text(key, value *yaml.Node, s subject, m modifiers) compiled 
 			texts = append(texts, v)
 		}
 		for _, t := range c.tests(n, v, s, m) {
+			t.from = v
 			if t.kind == testEqual && !t.cased && !m.all {
 				if p.equal == nil {
 					p.equal = map[string]struct{}{}

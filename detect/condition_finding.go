@@ -106,6 +106,7 @@ func (c *compiler) findingPart(key, value *yaml.Node, sub string, m modifiers) (
 				c.d.Report(n, "? is not supported here", "use *")
 				continue
 			}
+			t.from = v
 			part.tests = append(part.tests, t)
 		}
 	}

@@ -131,24 +131,21 @@ func (x *explainer) node(p pred) Node {
 	case notPred:
 		n.Text, n.Parts = "not", []Node{x.node(p.of)}
 	case constant:
-		n.Text, n.How = fmt.Sprint(bool(p)), "constant"
+		n.Text, n.How = predText(p), "constant"
 	case hasPred:
-		n.Text, n.How = p.of.String()+" is there", "presence"
+		n.Text, n.How = predText(p), "presence"
 		n.Raw = x.raw(p.of)
 	case *numberPred:
-		n.Text, n.How = p.field.String()+" "+compareText(p.op, p.of), "comparison"
+		n.Text, n.How = predText(p), "comparison"
 		n.Raw = x.raw(subject{field: p.field})
 	case *textPred:
-		n.Text, n.How = p.text(), x.how(p)
+		n.Text, n.How = predText(p), x.how(p)
 		n.Raw = x.raw(p.of)
 	case *refPred:
-		n.Text, n.How = fmt.Sprintf("%s equals %s", p.a, p.b), "comparison"
-		if p.neq {
-			n.Text = fmt.Sprintf("%s differs from %s", p.a, p.b)
-		}
+		n.Text, n.How = predText(p), "comparison"
 		n.Raw = append(x.raw(p.a), x.raw(p.b)...)
 	case *findingPred:
-		n.Text, n.How = p.text(), "each finding"
+		n.Text, n.How = predText(p), "each finding"
 		if x.ev != nil {
 			for _, f := range x.ev.finds {
 				n.Raw = append(n.Raw, fmt.Sprintf("%s %s %s %g", f.Cat, f.Rule, f.Dir, f.Score))

@@ -9,6 +9,40 @@ import (
 	"time"
 )
 
+// predText is a condition on one line.
+func predText(p pred) string {
+	switch p := p.(type) {
+	case allPred:
+		return joinedText(p, " and ")
+	case anyPred:
+		return joinedText(p, " or ")
+	case notPred:
+		return "not " + predText(p.of)
+	case hasPred:
+		return p.of.String() + " is there"
+	case *numberPred:
+		return p.field.String() + " " + compareText(p.op, p.of)
+	case *textPred:
+		return p.text()
+	case *refPred:
+		if p.neq {
+			return fmt.Sprintf("%s differs from %s", p.a, p.b)
+		}
+		return fmt.Sprintf("%s equals %s", p.a, p.b)
+	case *findingPred:
+		return p.text()
+	}
+	return fmt.Sprint(p)
+}
+
+func joinedText(ps []pred, joint string) string {
+	texts := make([]string, len(ps))
+	for i, p := range ps {
+		texts[i] = predText(p)
+	}
+	return "(" + strings.Join(texts, joint) + ")"
+}
+
 func compareText(op string, of []float64) string {
 	var values []string
 	for _, x := range of {

@@ -108,6 +108,7 @@ func (m *Matcher) try(dst []Match, ev *Event, rule int) []Match {
 // program is the compiled condition of one rule.
 type program struct {
 	cond    pred
+	base    pred // of cond: what match says; nil where the rule has none
 	where   *where
 	except  []exception
 	score   []scoreTerm

@@ -164,6 +164,7 @@ const (
 // textTest is one value of a condition.
 type textTest struct {
 	kind  testKind
+	from  string // the value that it was made of, which may make several
 	cased bool
 	text  []byte   // folded unless cased
 	parts [][]byte // of a glob: the texts between stars, in order

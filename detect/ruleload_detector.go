@@ -114,7 +114,7 @@ func (r *ruleLoad) detector() {
 	} else {
 		p := &r.rule.program
 		p.kind, p.field, p.atLeast = det.Kind, det.Field, det.Threshold
-		p.cond = r.base.pred
+		p.cond, p.base = r.base.pred, r.base.pred
 		if one.value == valueFinding {
 			p.kind = DetectCount
 			p.cond = allPred{p.cond, &findingPred{parts: one.finding.parts}}

@@ -67,7 +67,7 @@ func (r *ruleLoad) joined() {
 	case r.base.pred != nil:
 		all = joinAll([]compiled{r.base, any})
 	}
-	p.cond = all.pred
+	p.cond, p.base = all.pred, r.base.pred
 }
 
 // part compiles the match of a part or a step; the rule's own match holds besides.

@@ -180,13 +180,23 @@ func (l *loader) ruleFile(src diag.Source) {
 	}
 }
 
-// finish orders the rules and makes what they share.
+// finish makes what the rules share.
 func (l *loader) finish() *RuleSet {
-	slices.SortFunc(l.rules, func(a, b *Rule) int { return strings.Compare(a.Info.ID, b.Info.ID) })
-	rs := &RuleSet{rules: l.rules, byHash: map[[16]byte]*Rule{}, byID: map[string]*Rule{}, literals: l.literals}
+	for _, lits := range l.literals {
+		if lits != nil {
+			lits.build()
+		}
+	}
+	return newRuleSet(l.rules, l.literals)
+}
+
+// newRuleSet orders the rules and makes their index and plans.
+func newRuleSet(rules []*Rule, lits [firstNumber]*literals) *RuleSet {
+	slices.SortFunc(rules, func(a, b *Rule) int { return strings.Compare(a.Info.ID, b.Info.ID) })
+	rs := &RuleSet{rules: rules, byHash: map[[16]byte]*Rule{}, byID: map[string]*Rule{}, literals: lits}
 	groupings := map[string]int{}
 	sum := sha256.New()
-	for i, r := range l.rules {
+	for i, r := range rules {
 		fmt.Fprintf(sum, "%x %s %s\n", r.Hash, r.Severity, r.Mode)
 		r.Index = i
 		r.Info.Hash = hex.EncodeToString(r.Hash[:])
@@ -201,13 +211,8 @@ func (l *loader) finish() *RuleSet {
 		}
 		r.Grouping = g
 	}
-	for _, lits := range rs.literals {
-		if lits != nil {
-			lits.build()
-		}
-	}
 	rs.hash = hex.EncodeToString(sum.Sum(nil)[:8])
-	rs.index = buildIndex(l.rules)
+	rs.index = buildIndex(rs.rules)
 	makePlans(rs.rules)
 	return rs
 }

@@ -1,0 +1,104 @@
+package detect
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+const coveredRule = `match: {type: tool_call, mcp.tool: [rm, 'del*'], not: {env: [test, lab]}}
+threshold: {count: {gte: 3}, window: 5m, group_by: [actor.client_id]}
+where: http.status < 500
+exceptions: [{name: ci, match: {actor.client_id: ci}, reason: nightly, expires: 2030-01-01}]
+tests:
+  - {name: rm, expect: {alerts: 1}, events: [{repeat: 3, event: {type: tool_call, mcp.tool: rm, http.status: 200, actor.client_id: c}}]}
+  - {name: delete, expect: {alerts: 1}, events: [{repeat: 3, event: {type: tool_call, mcp.tool: delete, http.status: 200, actor.client_id: c}}]}
+  - {name: two, expect: {alerts: 0}, events: [{repeat: 2, event: {type: tool_call, mcp.tool: rm, http.status: 200, actor.client_id: c}}]}
+  - {name: other type, expect: {alerts: 0}, events: [{repeat: 3, event: {type: discovery, mcp.tool: rm, http.status: 200, actor.client_id: c}}]}
+  - {name: other tool, expect: {alerts: 0}, events: [{repeat: 3, event: {type: tool_call, mcp.tool: ls, http.status: 200, actor.client_id: c}}]}
+  - {name: test, expect: {alerts: 0}, events: [{repeat: 3, event: {type: tool_call, mcp.tool: rm, http.status: 200, actor.client_id: c, env: test}}]}
+  - {name: lab, expect: {alerts: 0}, events: [{repeat: 3, event: {type: tool_call, mcp.tool: rm, http.status: 200, actor.client_id: c, env: lab}}]}
+  - {name: failed, expect: {alerts: 0}, events: [{repeat: 3, event: {type: tool_call, mcp.tool: rm, http.status: 500, actor.client_id: c}}]}
+  - {name: excepted, expect: {alerts: 0}, events: [{repeat: 3, event: {type: tool_call, mcp.tool: rm, http.status: 200, actor.client_id: ci}}]}
+  - {name: slow, expect: {alerts: 0}, events: [{repeat: 3, every: 4m, event: {type: tool_call, mcp.tool: rm, http.status: 200, actor.client_id: c}}]}
+`
+
+// TestCoverage has a rule whose tests decide every part; each test that is taken away leaves a
+// part undecided, and just the one that it was for.
+func TestCoverage(t *testing.T) {
+	undecided := func(body string) (out []string) {
+		for _, p := range ruleSet(t, body).Coverage(nil)[0].Parts {
+			if !p.Decided {
+				out = append(out, strings.TrimSpace(p.Text+" "+p.Value+" "+p.Instead))
+			}
+		}
+		return out
+	}
+	c := ruleSet(t, coveredRule).Coverage(nil)[0]
+	if c.Fire != 2 || c.Quiet != 8 || c.Failed != 0 || len(c.Parts) < 11 {
+		t.Errorf("%+v", c)
+	}
+	if left := undecided(coveredRule); left != nil {
+		t.Errorf("undecided: %q", left)
+	}
+	for name, want := range map[string][]string{
+		"delete": {`mcp.tool is "del*"`}, "rm": {`mcp.tool is "rm"`}, "other type": {"type is tool_call"},
+		"other tool": {`mcp.tool is rm or starts with "del"`}, "lab": {`not env is "lab"`}, "failed": {"http.status < 500"}, "excepted": {"actor.client_id is ci"},
+		"slow": {"window 5m  10m"},
+	} {
+		var lines []string
+		for line := range strings.Lines(coveredRule) {
+			if !strings.Contains(line, "{name: "+name+",") || strings.Contains(line, "exceptions:") {
+				lines = append(lines, line)
+			}
+		}
+		if got := undecided(strings.Join(lines, "")); !slices.Equal(got, want) {
+			t.Errorf("without the test %q: %q are undecided, want %q", name, got, want)
+		}
+	}
+}
+
+// TestCoverageOfFailingTests asks nothing of a rule whose tests fail, and takes rules with steps
+// of others and findings in their stride.
+func TestCoverageOfFailingTests(t *testing.T) {
+	rs := ruleSet(t, "match: {type: tool_call}\ntests: [{name: x, expect: {alerts: 2}, events: [{event: {type: tool_call}}]}]")
+	if c := rs.Coverage(nil)[0]; c.Failed != 1 || c.Parts != nil {
+		t.Errorf("%+v", c)
+	}
+	for _, c := range pack(t).Coverage(func(r *Rule) bool { return len(r.streams) > 1 || r.streams[0].finding != nil }) {
+		if c.Failed > 0 || len(c.Parts) == 0 {
+			t.Errorf("%s: %d tests fail, %d parts", c.Rule.Info.ID, c.Failed, len(c.Parts))
+		}
+	}
+}
+
+// TestVariantsAreLooserOrStricter draws conditions and events: what a variant says of itself
+// is what it does.
+func TestVariantsAreLooserOrStricter(t *testing.T) {
+	changed := 0
+	rapid.Check(t, func(t *rapid.T) {
+		rs := rapidRuleSet(t, []string{"match: " + drawCondition(t, 3)})
+		m, p := NewMatcher(rs), rs.Rules()[0].program.base
+		for range 5 {
+			ev := drawEvent(t)
+			m.epoch++
+			held := p.eval(m, ev)
+			for _, v := range without(p, nil) {
+				m.epoch++
+				holds := v.pred.eval(m, ev)
+				if held != holds {
+					changed++
+				}
+				if v.looser && held && !holds || !v.looser && holds && !held {
+					t.Fatalf("%s without %s %s: %v, then %v\n%s", predText(p), v.text, v.value, held, holds, fmt.Sprint(v.looser))
+				}
+			}
+		}
+	})
+	if changed == 0 {
+		t.Error("no variant ever differed: the test shows nothing")
+	}
+}
