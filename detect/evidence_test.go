@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// evidenceOfOne sends n events of one group, a millisecond apart, in batches, and returns the last word on each alert of a rule.
-func evidenceOfOne(t *testing.T, id string, n, batch int) []Alert {
+// evidenceOfOne sends n events of one group in batches, and returns the last word on each alert of a rule.
+func evidenceOfOne(t *testing.T, id string, n, batch int, apart time.Duration) []Alert {
 	t.Helper()
 	rs := loadText(t, ruleLines(windowRules))
 	m, c := NewMatcher(rs), NewCollector(rs, plainHasher{})
@@ -21,14 +21,14 @@ func evidenceOfOne(t *testing.T, id string, n, batch int) []Alert {
 		}
 	}
 	for i := range n {
-		ev := &Event{Claimed: TestStart.Add(time.Duration(i) * time.Millisecond)}
+		ev := &Event{Claimed: TestStart.Add(time.Duration(i) * apart)}
 		ev.Append = ev.Claimed
 		ev.Set(ID, fmt.Sprintf("e%03d", i))
 		ev.Set(Type, "authentication")
-		ev.Set(Outcome, "failure")
+		ev.Set(Outcome, []string{"failure", "denied"}[i%2])
 		ev.Set(ServerName, "a")
 		ev.Set(NetIP, "10.0.0.1")
-		ev.Set(ActorClientID, fmt.Sprint("c", i%3))
+		ev.Set(ActorClientID, fmt.Sprint("c", i%4))
 		ev.SetNum(IOResultBytes, 100)
 		ev.Stamp(testLateness)
 		ev.Redact(plainHasher{}, nil)
@@ -52,16 +52,31 @@ func evidenceOfOne(t *testing.T, id string, n, batch int) []Alert {
 func TestSettledAlertsKeepTheirEvidence(t *testing.T) {
 	for _, id := range []string{"TT-01", "TT-19", "TT-22"} {
 		for _, c := range []struct{ events, batch, want int }{{4, 1, 4}, {5, 5, 5}, {60, 1, 5}, {60, 60, 5}, {60, 7, 5}} {
-			for _, a := range evidenceOfOne(t, id, c.events, c.batch) {
+			for _, a := range evidenceOfOne(t, id, c.events, c.batch, time.Millisecond) {
 				if !a.Settled || a.Count != uint64(c.events) || len(a.Evidence) != c.want {
 					t.Errorf("%s, %d events in batches of %d: count %d, settled %t, evidence %+v", id, c.events, c.batch, a.Count, a.Settled, a.Evidence)
 				}
 			}
 		}
 	}
-	for _, a := range evidenceOfOne(t, "TT-01", 60, 1) {
+	for _, a := range evidenceOfOne(t, "TT-01", 60, 1, time.Millisecond) {
 		if a.Evidence[0].EventID != "e000" {
 			t.Errorf("the first update showed e000, the last one %+v", a.Evidence)
+		}
+	}
+}
+
+// What is judged when time has passed shows events of its bucket, not those that came since.
+func TestAlertsOfBusyGroupsShowTheirOwnEvents(t *testing.T) {
+	for _, id := range []string{"TT-01", "TT-06", "TT-14", "TT-21"} {
+		alerts := evidenceOfOne(t, id, 400, 7, time.Second)
+		if len(alerts) < 4 {
+			t.Errorf("%s: %d alerts", id, len(alerts))
+		}
+		for _, a := range alerts {
+			if len(a.Evidence) == 0 || a.Evidence[0].Time.After(a.Last) || a.Evidence[0].Time.Before(a.BucketStart.Add(-4*time.Minute)) {
+				t.Errorf("%s in %s, count %d: evidence %+v", id, a.BucketStart, a.Count, a.Evidence)
+			}
 		}
 	}
 }

@@ -230,6 +230,7 @@ func (w *Windows) expire(dst []Alert, g *window) []Alert {
 		g.more.buckets = keep
 	}
 	g.forget(n)
+	w.dropEvidence(g, mark)
 	return dst
 }
 
@@ -270,54 +271,90 @@ func (w *Windows) alert(g *window, b *bucket, settled bool) Alert {
 		First: time.UnixMilli(b.first).UTC(), Last: time.UnixMilli(b.last).UTC(), FiredAt: time.UnixMilli(b.firedAt).UTC(),
 		Count: b.count, Value: b.value, Threshold: r.Detector.Threshold, Settled: settled,
 	}
-	b.shown = g.evidence(b)
+	b.shown = g.show(b)
 	a.Evidence = b.shown
 	a.Why, a.Title = why(r.Rule, &a), fillTitle(r.Rule, &a)
 	return a
 }
 
-// evidence is the oldest of what is known of a bucket and its windows. A busy group keeps only the
-// newest, so what was shown once stays.
-func (g *window) evidence(b *bucket) []Evidence {
+// show is the oldest of what is known of a bucket and its windows, and of what was shown before.
+func (g *window) show(b *bucket) []Evidence {
 	out := slices.Clone(b.shown)
-	if g.more != nil {
-		for _, e := range g.more.evidence {
-			if at := e.Time.UnixMilli(); at > b.start-g.rule.window && at < b.last+g.rule.pane {
-				out, _ = insertEvidence(out, e)
-			}
-		}
+	in := g.evidence(b.start-g.rule.window+1, b.last+g.rule.pane)
+	for _, e := range in[:min(len(in), maxEvidence)] {
+		out, _ = insertEvidence(out, e)
 	}
 	return out[:min(len(out), maxEvidence)]
 }
 
+// evidence is what the group keeps from a time until before another.
+func (g *window) evidence(from, until int64) []Evidence {
+	if g.more == nil {
+		return nil
+	}
+	in := g.more.evidence
+	return in[firstEvidence(in, from):firstEvidence(in, until)]
+}
+
 // insertEvidence keeps the order of time; false when it is there.
 func insertEvidence(in []Evidence, e Evidence) ([]Evidence, bool) {
-	i, dup := slices.BinarySearchFunc(in, e, func(a, b Evidence) int {
-		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.EventID, b.EventID))
-	})
+	i, dup := slices.BinarySearchFunc(in, e, compareEvidence)
 	if dup {
 		return in, false
 	}
 	return slices.Insert(in, i, e), true
 }
 
-// addEvidence keeps the newest evidence, in order of time. Where all groups together have
-// too much, only groups that fired get more.
+func compareEvidence(a, b Evidence) int {
+	return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.EventID, b.EventID))
+}
+
+// addEvidence keeps the oldest of each bucket's span, so that a bucket which is judged long after its
+// events still has some to show. Where all groups together have too much, only groups that fired get more.
 func (w *Windows) addEvidence(g *window, e Evidence) {
-	if w.evidence >= w.opts.MaxEvidence && !g.fired() {
+	if w.evidence >= w.opts.MaxEvidence && (!g.fired() || len(g.more.evidence) >= 2*maxEvidence) {
 		w.stats.NoEvidence++
 		return
 	}
 	m := g.extra()
+	start := e.Time.UnixMilli() - mod(e.Time.UnixMilli(), g.rule.bucket)
+	last := firstEvidence(m.evidence, start+g.rule.bucket) - 1
+	full := last+1-firstEvidence(m.evidence, start) >= maxEvidence
+	if full && compareEvidence(m.evidence[last], e) <= 0 {
+		return
+	}
 	var added bool
 	if m.evidence, added = insertEvidence(m.evidence, e); !added {
 		return
 	}
 	w.evidence++
-	if len(m.evidence) > 2*maxEvidence {
+	switch {
+	case full:
+		m.evidence = slices.Delete(m.evidence, last+1, last+2)
+		w.evidence--
+	case len(m.evidence) > maxGroupEvidence:
 		m.evidence = slices.Delete(m.evidence, 0, 1)
 		w.evidence--
 	}
+}
+
+// maxGroupEvidence is how much a group may keep, of all its buckets.
+const maxGroupEvidence = 20 * maxEvidence
+
+// dropEvidence drops what no bucket will show that ends behind mark.
+func (w *Windows) dropEvidence(g *window, mark int64) {
+	if g.more == nil {
+		return
+	}
+	n := firstEvidence(g.more.evidence, mark-g.rule.bucket-g.rule.window+1)
+	g.more.evidence = slices.Delete(g.more.evidence, 0, n)
+	w.evidence -= n
+}
+
+// firstEvidence is the index of the first at or after a time.
+func firstEvidence(in []Evidence, at int64) int {
+	i, _ := slices.BinarySearchFunc(in, at, func(e Evidence, t int64) int { return cmp.Compare(e.Time.UnixMilli(), t) })
+	return i
 }
 
 func (g *window) fired() bool {

@@ -197,6 +197,7 @@ func (w *Windows) feed(g *window, i, end int, batch []Point) {
 	if len(g.rule.plan.feeds) == 0 {
 		return
 	}
+	at := g.points[i].time()
 	var points []Point
 	for ; i < end; i++ {
 		p := &g.points[i]
@@ -207,6 +208,8 @@ func (w *Windows) feed(g *window, i, end int, batch []Point) {
 		binary.BigEndian.PutUint64(q.Identity[:], p.id)
 		points = append(points, q)
 	}
+	evidence := g.evidence(at-g.rule.window+1, at+g.rule.pane)
+	evidence = evidence[max(0, len(evidence)-maxEvidence):]
 	for _, f := range g.rule.plan.feeds {
 		rule := w.rules[f.rule.Hash]
 		if rule == nil {
@@ -223,10 +226,8 @@ func (w *Windows) feed(g *window, i, end int, batch []Point) {
 		for j := range points {
 			points[j].Step = f.step
 		}
-		if g.more != nil {
-			for _, e := range g.more.evidence {
-				w.addEvidence(to, e)
-			}
+		for _, e := range evidence {
+			w.addEvidence(to, e)
 		}
 		before := w.stats
 		w.observe(to, points)
