@@ -99,16 +99,8 @@ func (w *Windows) wait(s *Signal, rp *RulePoints) {
 	w.waited += len(rp.Points)
 }
 
-// Waiting is how many points wait for each rule that this set does not have.
-func (w *Windows) Waiting() map[[16]byte]int {
-	out := make(map[[16]byte]int, len(w.waits))
-	for hash, ps := range w.waits {
-		for i := range ps {
-			out[hash] += len(ps[i].points)
-		}
-	}
-	return out
-}
+// WaitingPoints is how many points wait for rules that this set does not have.
+func (w *Windows) WaitingPoints() int { return w.waited }
 
 // handOver lets go of rules that left and hold nothing, and gives points up that have
 // waited for too long.

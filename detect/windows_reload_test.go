@@ -22,15 +22,15 @@ func TestPointsOfARuleThatIsNotHereYetWait(t *testing.T) {
 			t.Fatalf("a rule fired that nobody has: %+v", said)
 		}
 	}
-	if n := f.w.Waiting()[next.Hash]; n != 2 || f.w.Stats().UnknownRule != 0 {
+	if n := f.w.WaitingPoints(); n != 2 || f.w.Stats().UnknownRule != 0 {
 		t.Fatalf("%d points wait, %d are given up", n, f.w.Stats().UnknownRule)
 	}
 	said := f.w.Reload(nil, after)
 	if len(said) != 1 || said[0].Rule.ID != "TT-01" || said[0].Count != 2 {
 		t.Fatalf("after the reload: %+v", said)
 	}
-	if n := len(f.w.Waiting()); n != 0 {
-		t.Errorf("points of %d rules still wait", n)
+	if n := f.w.WaitingPoints(); n != 0 {
+		t.Errorf("%d points still wait", n)
 	}
 }
 
@@ -41,11 +41,11 @@ func TestWaitingIsBounded(t *testing.T) {
 	for i := range 8 {
 		f.point(next, byte(i), time.Duration(i)*time.Second, 0, 0)
 	}
-	if n := f.w.Waiting()[next.Hash]; n != 5 || f.w.Stats().UnknownRule != 3 {
+	if n := f.w.WaitingPoints(); n != 5 || f.w.Stats().UnknownRule != 3 {
 		t.Fatalf("%d points wait, %d are given up", n, f.w.Stats().UnknownRule)
 	}
 	f.w.Settle(nil, TestStart.Add(handover+2*time.Second))
-	if n := f.w.Waiting()[next.Hash]; n != 2 || f.w.Stats().UnknownRule != 6 {
+	if n := f.w.WaitingPoints(); n != 2 || f.w.Stats().UnknownRule != 6 {
 		t.Errorf("after the handover of the first three %d points wait, %d are given up", n, f.w.Stats().UnknownRule)
 	}
 	f.w.Reload(nil, after)
@@ -74,8 +74,8 @@ func TestRuleThatLeftGoesOnUntilAllHaveReloaded(t *testing.T) {
 	}
 	f.w.Settle(nil, TestStart.Add(handover))
 	f.point(old, 1, handover+time.Second, 0, 0)
-	if f.w.Groups() != 0 || f.w.rules[old.Hash] != nil || f.w.Waiting()[old.Hash] != 1 {
-		t.Errorf("after the handover %d groups are held, and %d points wait", f.w.Groups(), f.w.Waiting()[old.Hash])
+	if f.w.Groups() != 0 || f.w.rules[old.Hash] != nil || f.w.WaitingPoints() != 1 {
+		t.Errorf("after the handover %d groups are held, and %d points wait", f.w.Groups(), f.w.WaitingPoints())
 	}
 }
 

@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"picket/detect"
@@ -28,10 +31,10 @@ type Correlator struct {
 	// OffsetsAt finds each partition's first offset appended at or after a time.
 	OffsetsAt func(ctx context.Context, t time.Time) (map[int32]int64, error)
 
+	next  atomic.Pointer[detect.RuleSet] // comes into force with the next batch
 	parts map[int32]*correlated
-	// said is what the windows answered to the batch in hand and is not durable yet: a
-	// write that is tried again must find it, since windows answer once.
-	said []said
+
+	waited int // points, at the last count
 }
 
 // said is an alert, and whether it is the first record of it.
@@ -46,6 +49,12 @@ type correlated struct {
 	next    int64
 	stats   detect.WindowStats
 	open    map[string]bool // ids of alerts that fired and have not settled
+	// said is what the windows answered to the batch in hand and is not durable yet: a
+	// write that is tried again must find it, since windows answer once.
+	said []said
+	// aloud is set where the rules have changed since the commit: what is rebuilt may then
+	// hold alerts that nobody was told. Those that somebody was told are repeats by name.
+	aloud bool
 }
 
 // first reports whether the alert is said for the first time; Windows say the last time.
@@ -61,18 +70,42 @@ func (p *correlated) first(a *detect.Alert) bool {
 	return true
 }
 
+func (p *correlated) say(alerts []detect.Alert, replay bool) {
+	for i := range alerts {
+		if first := p.first(&alerts[i]); !replay || p.aloud {
+			p.said = append(p.said, said{alerts[i], first && !replay})
+		}
+	}
+}
+
+// Reload puts another rule set in force from the next batch on. It may be called from any
+// goroutine.
+func (c *Correlator) Reload(rs *detect.RuleSet) { c.next.Store(rs) }
+
+// adopt goes over to the rules that Reload brought.
+func (c *Correlator) adopt() {
+	rs := c.next.Swap(nil)
+	if rs == nil {
+		return
+	}
+	c.Rules = rs
+	for _, p := range c.parts {
+		p.say(p.windows.Reload(nil, rs), false)
+	}
+}
+
 // Run correlates until the context ends.
 func (c *Correlator) Run(ctx context.Context) error {
 	return c.run(ctx, c.Consumer, c.work, nil)
 }
 
-// Meta is the partition's watermark, kept with the commit: where a restart rewinds from.
+// Meta is the partition's watermark, where a restart rewinds from, and the rules in force.
 func (c *Correlator) Meta(partition int32) string {
 	p := c.parts[partition]
 	if p == nil || p.windows.Watermark().IsZero() {
 		return ""
 	}
-	return strconv.FormatInt(p.windows.Watermark().UnixMilli(), 10)
+	return strconv.FormatInt(p.windows.Watermark().UnixMilli(), 10) + " " + c.Rules.Hash()
 }
 
 // Assign makes ready for the partitions of a new generation. State of a partition that
@@ -93,7 +126,9 @@ func (c *Correlator) Assign(given []kafka.Assignment) (map[int32]int64, error) {
 		if a.New {
 			continue
 		}
-		if ms, err := strconv.ParseInt(a.Meta, 10, 64); err == nil {
+		mark, rules, _ := strings.Cut(a.Meta, " ")
+		p.aloud = rules != "" && rules != c.Rules.Hash()
+		if ms, err := strconv.ParseInt(mark, 10, 64); err == nil {
 			watermark := time.UnixMilli(ms)
 			p.windows.Restore(watermark)
 			from, err := c.OffsetsAt(ctx, watermark.Add(-detect.Rewind(c.Rules, c.Lateness)))
@@ -106,11 +141,12 @@ func (c *Correlator) Assign(given []kafka.Assignment) (map[int32]int64, error) {
 		}
 		c.Log.Info("rebuilding windows", "role", c.Name, "partition", a.Partition, "from", rewind[a.Partition], "to", a.Committed)
 	}
-	c.parts, c.said = kept, nil // a batch that was given up is its new owner's to tell
+	c.parts = kept // a batch that was given up is its new owner's to tell
 	return rewind, nil
 }
 
 func (c *Correlator) work(ctx context.Context, b kafka.Batch) error {
+	c.adopt()
 	var order []*correlated
 	ranges := map[*correlated][]*kafka.Range{}
 	for i := range b.Ranges {
@@ -124,25 +160,26 @@ func (c *Correlator) work(ctx context.Context, b kafka.Batch) error {
 		}
 		ranges[p] = append(ranges[p], r)
 	}
-	heard := make([][]said, len(order))
 	var parts sync.WaitGroup // groups of different partitions never meet
-	for i, p := range order {
-		parts.Go(func() { heard[i] = c.hear(p, ranges[p]) })
+	for _, p := range order {
+		parts.Go(func() { c.hear(p, ranges[p]) })
 	}
 	parts.Wait()
-	for _, h := range heard {
-		c.said = append(c.said, h...)
+	var all []said
+	for _, id := range slices.Sorted(maps.Keys(c.parts)) {
+		all = append(all, c.parts[id].said...)
 	}
-	if err := c.tell(ctx, c.said); err != nil {
+	if err := c.tell(ctx, all); err != nil {
 		return err
 	}
-	c.said = c.said[:0]
+	for _, p := range c.parts {
+		p.said = p.said[:0]
+	}
 	return nil
 }
 
 // hear gives one partition's records to its windows. The partition is the caller's own.
-func (c *Correlator) hear(p *correlated, ranges []*kafka.Range) []said {
-	var out []said
+func (c *Correlator) hear(p *correlated, ranges []*kafka.Range) {
 	for _, r := range ranges {
 		for j := range r.Records {
 			rec := &r.Records[j]
@@ -151,18 +188,13 @@ func (c *Correlator) hear(p *correlated, ranges []*kafka.Range) []said {
 			}
 			alerts := c.observe(p.windows, rec)
 			p.next = rec.Offset + 1
-			for i := range alerts {
-				if first := p.first(&alerts[i]); !r.Replay {
-					out = append(out, said{alerts[i], first})
-				}
-			}
+			p.say(alerts, r.Replay)
 		}
 		p.next = max(p.next, r.End)
 		if r.Replay {
 			p.stats = p.windows.Stats() // counted when it was read for the first time
 		}
 	}
-	return out
 }
 
 func (c *Correlator) observe(w *detect.Windows, rec *kafka.Record) []detect.Alert {
@@ -207,10 +239,11 @@ func (c *Correlator) tell(ctx context.Context, alerts []said) error {
 }
 
 func (c *Correlator) count() {
-	groups := 0
+	groups, waiting := 0, 0
 	var marks []time.Time
 	for _, p := range c.parts {
 		groups += p.windows.Groups()
+		waiting += p.windows.WaitingPoints()
 		marks = append(marks, p.windows.Watermark())
 		now := p.windows.Stats()
 		for reason, n := range map[string]uint64{
@@ -222,10 +255,22 @@ func (c *Correlator) count() {
 		p.stats = now
 	}
 	c.Metrics.Groups.Set(float64(groups))
+	c.waiting(waiting)
 	if len(marks) == 0 {
 		return
 	}
 	if low := slices.MinFunc(marks, time.Time.Compare); !low.IsZero() {
 		c.Metrics.Watermark.Set(float64(low.UnixMilli()) / 1000)
 	}
+}
+
+// waiting shows how many points wait for rules that this instance does not have, and says
+// so when it begins.
+func (c *Correlator) waiting(n int) {
+	if was := c.waited; n > 0 && was == 0 {
+		c.Log.Warn("signals of rules that are not in force here: they wait for a reload, and are given up after 10 minutes",
+			"role", c.Name, "points", n, "hash", c.Rules.Hash())
+	}
+	c.waited = n
+	c.Metrics.Waiting.Set(float64(n))
 }

@@ -19,6 +19,7 @@ type Metrics struct {
 	Alerts    *prometheus.CounterVec // rule, severity
 	Left      *prometheus.CounterVec // reason: what correlate or detect left out
 	Groups    prometheus.Gauge
+	Waiting   prometheus.Gauge       // points whose rule is not in force here yet
 	Latency   prometheus.Histogram   // broker append to alert written
 	Told      *prometheus.CounterVec // destination, outcome
 	TellTime  *prometheus.HistogramVec
@@ -60,6 +61,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Left: counter("left_out_total", "What detection left out: late, ungrouped, expired, overflow, unknown_rule, duplicate.",
 			"reason"),
 		Groups: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "picket", Name: "window_groups", Help: "Groups that windows hold."}),
+		Waiting: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: "picket", Name: "waiting_points", Help: "Points of rules that the detectors have and this instance does not have yet.",
+		}),
 		Latency: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "picket", Name: "alert_latency_seconds", Help: "Time from the completing event's append to the alert record.",
 			Buckets: prometheus.ExponentialBuckets(0.005, 2, 14),
@@ -76,7 +80,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		m.Left.WithLabelValues(reason)
 	}
 	reg.MustRegister(m.Records, m.Batches, m.Seconds, m.Lag, m.Parked, m.Lost, m.Stored, m.Dead, m.Matches, m.Alerts,
-		m.Left, m.Groups, m.Latency, m.Told, m.TellTime, m.Watermark, m.Rules)
+		m.Left, m.Groups, m.Waiting, m.Latency, m.Told, m.TellTime, m.Watermark, m.Rules)
 	return m
 }
 
