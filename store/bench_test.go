@@ -31,7 +31,7 @@ func BenchmarkAppend(b *testing.B) {
 			block.Append(ev)
 		}
 		buf.Reset()
-		encodeBlock(buf, block.events.used(nil), block.events.n)
+		encodeBlock(buf, block.events.filled(), block.events.n)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchRows, "ns/event")
 	b.ReportMetric(float64(len(buf.Buf))/benchRows, "wire-B/event")

@@ -10,8 +10,8 @@ import (
 )
 
 // column is one column of a block in ClickHouse's Native form. Rows that put nothing
-// hold the default of the type; pad writes them just before they matter, so that an
-// absent field costs nothing. One goroutine owns a column.
+// hold the default of the type; pad writes them just before they matter, many at once.
+// One goroutine owns a column.
 type column interface {
 	typ() string
 	rows() int
@@ -39,8 +39,8 @@ func (c *fixed) encodeState(*proto.Buffer) {}
 func (c *fixed) encode(b *proto.Buffer)    { b.PutRaw(c.data) }
 
 func (c *fixed) pad(rows int) {
-	for range rows*c.size - len(c.data) {
-		c.data = append(c.data, 0)
+	if n := rows*c.size - len(c.data); n > 0 {
+		c.data = append(c.data, make([]byte, n)...)
 	}
 }
 
@@ -125,8 +125,8 @@ func (c *low) reset() {
 }
 
 func (c *low) pad(rows int) {
-	for len(c.keys) < rows {
-		c.keys = append(c.keys, 0)
+	if n := rows - len(c.keys); n > 0 {
+		c.keys = append(c.keys, make([]uint32, n)...)
 	}
 }
 

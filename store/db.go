@@ -96,7 +96,7 @@ func (db *DB) insert(ctx context.Context, r *rows, token string) error {
 	if r.n == 0 {
 		return nil
 	}
-	cols := r.used(make([]named, 0, len(r.cols)))
+	cols := r.filled()
 	sql := insertSQL(db.t.Database, r.table, cols)
 	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(db.insertSettings(token)))
 	var err error
