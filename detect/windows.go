@@ -54,6 +54,7 @@ type Windows struct {
 	waits   map[[16]byte][]waiting // points of rules that the set does not have yet
 	waited  int                    // points in waits
 
+	hand     origin    // of the points in hand
 	touched  []*window // since the last updates
 	evidence int       // kept in all groups
 
@@ -81,6 +82,13 @@ const unknownTime = math.MinInt64 / 512
 type windowKey struct {
 	group [16]byte
 	rule  uint32
+}
+
+// origin says what a group is called: the signal that brings its points, or the packed name
+// of the group that hands completions on. Only who fires keeps it.
+type origin struct {
+	signal *Signal
+	packed string
 }
 
 // source is what is known of one source partition.
@@ -161,6 +169,7 @@ func (w *Windows) Observe(dst []Alert, s *Signal) []Alert {
 		src.begin = s.Begin
 		clear(src.seen)
 	}
+	w.hand = origin{signal: s}
 	for i := range s.Rules {
 		rp := &s.Rules[i]
 		rule := w.rules[rp.Rule]
@@ -178,7 +187,7 @@ func (w *Windows) Observe(dst []Alert, s *Signal) []Alert {
 			continue
 		}
 		src.seen[key] = struct{}{}
-		if g := w.window(rule, key, s.Tenant, s.Values); g != nil {
+		if g := w.window(rule, key); g != nil {
 			w.observe(g, rp.Points)
 			for j := range s.Evidence {
 				if s.Evidence[j].Rule == rp.Rule {
@@ -187,6 +196,7 @@ func (w *Windows) Observe(dst []Alert, s *Signal) []Alert {
 			}
 		}
 	}
+	w.hand = origin{}
 	return w.updates(dst)
 }
 
@@ -258,22 +268,20 @@ func (w *Windows) source(id int32) *source {
 	return s
 }
 
-func (w *Windows) window(rule *ruleState, key windowKey, tenant string, values []GroupValue) *window {
+// window finds or makes the window of a group; nil where there are too many.
+func (w *Windows) window(rule *ruleState, key windowKey) *window {
 	g := w.groups.get(key)
-	if g == nil {
-		if g = w.newWindow(rule, key); g != nil {
-			g.name = w.packGroup(tenant, values)
-		}
+	if g != nil {
+		return g
 	}
-	return g
-}
-
-func (w *Windows) newWindow(rule *ruleState, key windowKey) *window {
 	if w.groups.n >= w.opts.MaxGroups {
 		w.stats.Overflow++
 		return nil
 	}
-	g := &window{rule: rule, group: key.group}
+	g = &window{rule: rule, group: key.group}
+	if rule.plan.settled {
+		w.name(g) // when it fires, nothing is in hand
+	}
 	w.groups.put(g)
 	rule.groups++
 	return g

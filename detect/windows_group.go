@@ -13,13 +13,13 @@ import (
 type window struct {
 	rule   *ruleState
 	group  [16]byte
-	name   string  // tenant and values, packed
 	points []point // sorted by (time, identity, stream, value)
 	queued int64   // deadline in the heap
 	more   *more
 }
 
 type more struct {
+	name     string   // tenant and values, packed, of groups that fired or may when nothing is in hand
 	buckets  []bucket // those that fired, and those of which points are gone
 	evidence []Evidence
 	cursor   *cursor // of groups with many points
@@ -262,7 +262,7 @@ func (w *Windows) updates(dst []Alert) []Alert {
 func (w *Windows) alert(g *window, b *bucket, settled bool) Alert {
 	r := g.rule
 	start := time.UnixMilli(b.start).UTC()
-	tenant, values := w.unpackGroup(g.name)
+	tenant, values := w.unpackGroup(w.name(g))
 	id := w.hasher.GroupHash("", "alert", string(r.Hash[:]), string(g.group[:]), strconv.FormatInt(b.start, 10))
 	a := Alert{
 		Schema: AlertSchema, ID: encodeID(id), Rule: r.Info, Mode: r.Mode.String(), Severity: r.Severity,

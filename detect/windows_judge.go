@@ -168,6 +168,7 @@ func (w *Windows) fire(g *window, at int64, value float64, batch []Point) {
 		return
 	}
 	if !b.fired {
+		w.name(g)
 		b.fired, b.first, b.changed = true, at, true
 		b.firedAt = firedAt(at, batch)
 		if b.firedAt == 0 {
@@ -210,18 +211,17 @@ func (w *Windows) feed(g *window, i, end int, batch []Point) {
 	}
 	evidence := g.evidence(at-g.rule.window+1, at+g.rule.pane)
 	evidence = evidence[max(0, len(evidence)-maxEvidence):]
+	hand := w.hand
+	w.hand = origin{packed: w.name(g)}
 	for _, f := range g.rule.plan.feeds {
 		rule := w.rules[f.rule.Hash]
 		if rule == nil {
 			continue // both left the set, and it holds nothing any more
 		}
 		key := windowKey{g.group, rule.id}
-		to := w.groups.get(key)
+		to := w.window(rule, key)
 		if to == nil {
-			if to = w.newWindow(rule, key); to == nil {
-				continue
-			}
-			to.name = g.name
+			continue
 		}
 		for j := range points {
 			points[j].Step = f.step
@@ -234,4 +234,5 @@ func (w *Windows) feed(g *window, i, end int, batch []Point) {
 		// They were counted as what they come from.
 		w.stats.Points, w.stats.Duplicates, w.stats.Expired = before.Points, before.Duplicates, before.Expired
 	}
+	w.hand = hand
 }

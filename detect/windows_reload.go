@@ -13,8 +13,7 @@ const handover = 10 * time.Minute
 // waiting are points of a rule that this set does not have.
 type waiting struct {
 	group    [16]byte
-	tenant   string
-	values   []GroupValue
+	name     string // packed
 	points   []Point
 	evidence []Evidence
 }
@@ -58,7 +57,8 @@ func (w *Windows) Reload(dst []Alert, rs *RuleSet) []Alert {
 		for _, p := range w.waits[r.Hash] {
 			w.waited -= len(p.points)
 			rule := w.rules[r.Hash]
-			if g := w.window(rule, windowKey{p.group, rule.id}, p.tenant, p.values); g != nil {
+			w.hand = origin{packed: p.name}
+			if g := w.window(rule, windowKey{p.group, rule.id}); g != nil {
 				w.observe(g, p.points)
 				for _, e := range p.evidence {
 					w.addEvidence(g, e)
@@ -89,7 +89,7 @@ func (w *Windows) wait(s *Signal, rp *RulePoints) {
 		w.stats.UnknownRule += uint64(len(rp.Points))
 		return
 	}
-	p := waiting{group: s.Group, tenant: s.Tenant, values: slices.Clone(s.Values), points: slices.Clone(rp.Points)}
+	p := waiting{group: s.Group, name: w.packGroup(s.Tenant, s.Values), points: slices.Clone(rp.Points)}
 	for i := range s.Evidence {
 		if s.Evidence[i].Rule == rp.Rule {
 			p.evidence = append(p.evidence, s.Evidence[i].Evidence)

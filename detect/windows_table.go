@@ -81,6 +81,19 @@ func (t *table) remove(g *window) {
 	}
 }
 
+// name is the packed name of a group, which it keeps.
+func (w *Windows) name(g *window) string {
+	m := g.extra()
+	switch {
+	case m.name != "":
+	case w.hand.signal != nil:
+		m.name = w.packGroup(w.hand.signal.Tenant, w.hand.signal.Values)
+	default:
+		m.name = w.hand.packed
+	}
+	return m.name
+}
+
 // packGroup writes tenant and group values into one string, which most groups never need
 // again. Tenants are few: those that are known are a number in it.
 func (w *Windows) packGroup(tenant string, values []GroupValue) string {
