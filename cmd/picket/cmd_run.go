@@ -7,6 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"os"
+	"os/signal"
 	"slices"
 	"strings"
 	"syscall"
@@ -36,6 +38,8 @@ destinations, until it is told to stop (Ctrl-C or SIGTERM; it finishes what is i
 What the configuration leaves out is started in this process, on loopback: a broker while kafka.brokers
 is empty, a ClickHouse engine while clickhouse.url is empty. Roles can be split over processes; every
 role may run any number of times.
+
+Rules are reloaded when their files change, and on SIGHUP. A set with anything wrong in it is refused whole.
 
 Exit codes: 0 stopped as asked, 69 a server cannot be reached, 78 the configuration, a rule, a topic or a
 key is wrong, 1 anything else.`,
@@ -76,7 +80,10 @@ func (e *env) runPipeline(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	ownBroker := len(cfg.Kafka.Brokers) == 0 // Start fills them in
-	a, err := app.Start(ctx, cfg, app.Options{Log: log, Keys: keys, Rules: rules, Progress: e.progress()})
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
+	a, err := app.Start(ctx, cfg, app.Options{Log: log, Keys: keys, Rules: rules, Progress: e.progress(), Reload: reload})
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil // told to stop while starting

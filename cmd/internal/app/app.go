@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -30,6 +31,7 @@ type Options struct {
 	Rules    *detect.RuleSet
 	Progress Progress
 	Tell     []alerting.Destination // beside the configured ones
+	Reload   <-chan os.Signal       // asks for the rules to be read again; may be nil
 }
 
 // App is a running Picket.
@@ -42,6 +44,8 @@ type App struct {
 	metrics *role.Metrics
 	health  *role.Health
 	preview *alerting.Preview
+	rules   *ruleMetrics
+	reload  []func(*detect.RuleSet) // of the roles that judge by rules
 
 	servers *Servers
 	admin   *Admin
@@ -58,13 +62,11 @@ func Start(ctx context.Context, cfg *config.Config, opt Options) (_ *App, err er
 	a := &App{cfg: cfg, opt: opt, log: opt.Log, reg: prometheus.NewRegistry(), health: role.NewHealth()}
 	a.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a.metrics = role.NewMetrics(a.reg)
-	a.metrics.Rules.Set(float64(len(opt.Rules.Rules())))
+	a.rules = newRuleMetrics(a.reg)
+	a.rules.good(opt.Rules)
+	a.inForce(opt.Rules)
 	for _, c := range ingest.Classes() {
 		a.metrics.Dead.WithLabelValues(string(c))
-	}
-	for _, r := range opt.Rules.Rules() {
-		a.metrics.Matches.WithLabelValues(r.Info.ID)
-		a.metrics.Alerts.WithLabelValues(r.Info.ID, r.Severity)
 	}
 	defer func() {
 		if err != nil {
@@ -122,8 +124,22 @@ func (a *App) start(ctx context.Context, tell []alerting.Destination) error {
 	for _, run := range runs {
 		a.roles.Go(func() error { return run(ctx) })
 	}
+	w := &watcher{cfg: a.cfg, log: a.log, metrics: a.rules, rules: a.opt.Rules, apply: a.inForce}
+	a.roles.Go(func() error { w.run(ctx, a.opt.Reload); return nil })
 	a.log.Info("picket is running", "roles", strings.Join(a.cfg.Roles, ","), "rules", len(a.opt.Rules.Rules()))
 	return nil
+}
+
+// inForce counts by a rule set from now on, and hands it to the roles.
+func (a *App) inForce(rs *detect.RuleSet) {
+	for _, r := range rs.Rules() {
+		a.metrics.Matches.WithLabelValues(r.Info.ID)
+		a.metrics.Alerts.WithLabelValues(r.Info.ID, r.Severity)
+	}
+	for _, reload := range a.reload {
+		reload(rs)
+	}
+	a.metrics.Rules.Set(float64(len(rs.Rules())))
 }
 
 // Wait returns when the context ends or a role gives up.

@@ -85,6 +85,7 @@ func (a *App) detectRole(ctx context.Context) ([]runner, error) {
 		Keys: a.opt.Keys.Hasher(), Signals: topics.Signals, Sources: sources, Targets: targets, Ends: c.Ends,
 	}
 	d.Lag = c.Lag
+	a.reload = append(a.reload, d.Reload)
 	return []runner{d.Run}, nil
 }
 
@@ -123,6 +124,7 @@ func (a *App) correlateRole() ([]runner, error) {
 	r.OffsetsAt = func(ctx context.Context, t time.Time) (map[int32]int64, error) {
 		return c.OffsetsAt(ctx, topics.Signals, t)
 	}
+	a.reload = append(a.reload, r.Reload)
 	return []runner{r.Run}, nil
 }
 

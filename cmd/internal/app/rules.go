@@ -1,9 +1,11 @@
 package app
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -21,47 +23,87 @@ import (
 // LoadRules reads the configured rules: the built-in pack, the configured
 // folders, and named lists, as one set. Its error is diag.Problems when a rule is wrong.
 func LoadRules(c *config.Config, opts detect.LoadOptions) (*detect.RuleSet, diag.Problems, error) {
-	all := fstest.MapFS{}
-	names := map[string]string{} // of a source in all -> as the user knows it
+	src, err := readRules(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	return src.compile(c, opts)
+}
+
+// ruleFiles are all rules and lists, as they were when they were read.
+type ruleFiles struct {
+	all   fstest.MapFS
+	names map[string]string // of a file in all -> as the user knows it
+}
+
+func readRules(c *config.Config) (*ruleFiles, error) {
+	f := &ruleFiles{all: fstest.MapFS{}, names: map[string]string{}}
 	if c.Rules.Builtin {
-		if err := gather(all, names, "builtin", "builtin:", rules.FS()); err != nil {
-			return nil, nil, err
+		if err := f.gather("builtin", "builtin:", rules.FS()); err != nil {
+			return nil, err
 		}
 	}
 	for i, dir := range c.Rules.Dirs {
-		if err := gather(all, names, "dir"+strconv.Itoa(i), dir+string(filepath.Separator), os.DirFS(dir)); err != nil {
-			return nil, nil, fmt.Errorf("read rules in %s: %w", dir, err)
+		if err := f.gather("dir"+strconv.Itoa(i), dir+string(filepath.Separator), os.DirFS(dir)); err != nil {
+			return nil, fmt.Errorf("read rules in %s: %w", dir, err)
 		}
 	}
 	if dir := c.Rules.ListsDir; dir != "" {
-		if err := gather(all, names, "lists", dir+string(filepath.Separator), os.DirFS(dir)); err != nil {
-			return nil, nil, fmt.Errorf("read lists in %s: %w", dir, err)
+		if err := f.gather("lists", dir+string(filepath.Separator), os.DirFS(dir)); err != nil {
+			return nil, fmt.Errorf("read lists in %s: %w", dir, err)
 		}
 	}
+	return f, nil
+}
+
+func (f *ruleFiles) compile(c *config.Config, opts detect.LoadOptions) (*detect.RuleSet, diag.Problems, error) {
 	opts.Disabled = slices.Concat(opts.Disabled, c.Rules.Disabled)
-	rs, warnings, err := detect.LoadWith(all, opts)
+	rs, warnings, err := detect.LoadWith(f.all, opts)
 	var problems diag.Problems
 	if errors.As(err, &problems) {
-		err = renamed(problems, names)
+		err = renamed(problems, f.names)
 	}
 	if err == nil {
 		for _, r := range rs.Rules() { // nobody else has them yet
-			r.File = names[r.File]
+			r.File = f.names[r.File]
 		}
 	}
-	return rs, renamed(warnings, names), err
+	return rs, renamed(warnings, f.names), err
 }
 
-// gather copies the YAML files of fsys below a folder of all. The pack's own lists
-// go where lists are looked for.
-func gather(all fstest.MapFS, names map[string]string, below, shown string, fsys fs.FS) error {
+// sum tells readings apart by their bytes.
+func (f *ruleFiles) sum() [sha256.Size]byte {
+	h := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(f.all)) {
+		fmt.Fprintf(h, "%q %q\n", name, f.all[name].Data)
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// walkRules calls fn for each YAML file. Names that begin with a dot are left out: editors
+// keep locks and copies there, and Kubernetes the versions of a ConfigMap that its plain
+// names lead to.
+func walkRules(fsys fs.FS, fn func(name string) error) error {
 	return fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		switch ext := path.Ext(name); {
+		case err != nil:
 			return err
-		}
-		if ext := path.Ext(name); ext != ".yaml" && ext != ".yml" {
+		case name != "." && strings.HasPrefix(d.Name(), "."):
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		case d.IsDir() || ext != ".yaml" && ext != ".yml":
 			return nil
 		}
+		return fn(name)
+	})
+}
+
+// gather reads the files of fsys into a folder of all. The pack's own lists go where
+// lists are looked for.
+func (f *ruleFiles) gather(below, shown string, fsys fs.FS) error {
+	return walkRules(fsys, func(name string) error {
 		data, err := fs.ReadFile(fsys, name)
 		if err != nil {
 			return err
@@ -70,8 +112,8 @@ func gather(all fstest.MapFS, names map[string]string, below, shown string, fsys
 		if strings.HasPrefix(name, "lists/") {
 			to = name
 		}
-		all[to] = &fstest.MapFile{Data: data}
-		names[to] = shown + filepath.FromSlash(name)
+		f.all[to] = &fstest.MapFile{Data: data}
+		f.names[to] = shown + filepath.FromSlash(name)
 		return nil
 	})
 }

@@ -120,6 +120,8 @@ type Rules struct {
 	Dirs     []string `yaml:"dirs" format:"dir" unset:"the built-in pack only" doc:"Folders of rule files, loaded beside the built-in pack."`
 	ListsDir string   `yaml:"lists_dir" format:"dir" unset:"no lists" doc:"Folder of the lists that rules name."`
 	Disabled []string `yaml:"disabled" doc:"Ids of rules that must not run, such as IN-05."`
+
+	Watch time.Duration `yaml:"watch" min:"0s" max:"1h" doc:"How often rule and list files are looked at for changes; 0 leaves it to SIGHUP."`
 }
 
 type Batch struct {
@@ -183,7 +185,7 @@ func Default() *Config {
 			InsertTimeout: 30 * time.Second,
 			Embedded:      ClickHouseEmbedded{Listen: "127.0.0.1:0", Readers: 4},
 		},
-		Rules: Rules{Builtin: true},
+		Rules: Rules{Builtin: true, Watch: 5 * time.Second},
 		Batch: Batch{MaxRows: 50_000, MaxBytes: 32 << 20, MaxWait: 500 * time.Millisecond},
 		Alerting: Alerting{
 			MinSeverity: "low",
