@@ -57,7 +57,7 @@ func (rs *RuleSet) Coverage(keep func(*Rule) bool) []Coverage {
 func (rs *RuleSet) failing(r *Rule, first bool) (n int) {
 	r = rs.ByID(r.Info.ID)
 	for _, c := range r.Tests() {
-		if rs.runTest(r, c).Failed != "" {
+		if rs.RunTest(r, c).Failed != "" {
 			n++
 			if first {
 				break

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -28,14 +29,32 @@ func (rs *RuleSet) RunTests(keep func(*Rule, TestCase) bool) []TestResult {
 	for _, r := range rs.Rules() {
 		for _, c := range r.Tests() {
 			if keep == nil || keep(r, c) {
-				out = append(out, rs.runTest(r, c))
+				out = append(out, rs.RunTest(r, c))
 			}
 		}
 	}
 	return out
 }
 
-func (rs *RuleSet) runTest(r *Rule, c TestCase) TestResult {
+// Outcome says what came of a test, apart from what it expects.
+func (res TestResult) Outcome() string {
+	if len(res.Alerts) == 0 {
+		return "no alert"
+	}
+	counts := make([]string, len(res.Alerts))
+	for i := range res.Alerts {
+		counts[i] = strconv.FormatUint(res.Alerts[i].Count, 10)
+	}
+	s := "1 alert"
+	if n := len(res.Alerts); n > 1 {
+		s = strconv.Itoa(n) + " alerts"
+	}
+	return s + " of " + strings.Join(counts, ", ")
+}
+
+// RunTest runs one test, which uses its events up, and looks at the alerts of r. The test may be
+// of another set's rule with that id.
+func (rs *RuleSet) RunTest(r *Rule, c TestCase) TestResult {
 	start := time.Now()
 	res := TestResult{Rule: r, Case: c}
 	e := NewEngine(rs, plainHasher{}, 15*time.Minute, WindowOptions{})

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -24,7 +23,7 @@ import (
 )
 
 func newReplayCmd(e *env) *cobra.Command {
-	var dir string
+	var dir, before string
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "replay <file|->",
@@ -36,9 +35,13 @@ final state of every alert. Lines are taken in the order in which they would hav
 that lies further back than the lateness behind those before it counts as late, as it would live.
 
 Pseudonyms and alert ids are those of the configured keys; without keys they are made up for this replay.
-Lines that cannot be read are counted, and told on standard error.`,
+Lines that cannot be read are counted, and told on standard error.
+
+With --diff it judges the events also by the rules of another folder, such as a checkout of the main branch, and
+prints which alerts a change of the rules gains, loses and changes. They are compared by rule, group and bucket.`,
 		Example: `  picket replay events.jsonl
   picket replay events.jsonl --rules ./rules --json
+  picket replay events.jsonl --rules ./rules --diff ../main/rules
   kcat -C -b kafka:9092 -t mcp.events -e | picket replay -`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			cfg, rs, err := e.rulesIn(dir)
@@ -54,16 +57,29 @@ Lines that cannot be read are counted, and told on standard error.`,
 				return fmt.Errorf("replay: %w", err)
 			}
 			defer in.Close()
-			r := newReplay(cfg, rs, keys, e.stderr)
-			if err := r.read(in); err != nil {
+			runs := []*replay{newReplay(cfg, rs, keys, e.stderr)}
+			if before != "" {
+				was, err := e.rulesBefore(cfg, before)
+				if err != nil {
+					return err
+				}
+				runs = append(runs, newReplay(cfg, was, keys, io.Discard))
+			}
+			if err := readLines(in, runs); err != nil {
 				return fmt.Errorf("replay %s: %w", args[0], err)
 			}
-			return r.show(e.stdout, asJSON)
+			now := runs[0].finish()
+			if before == "" {
+				return showAlerts(e.stdout, now, asJSON)
+			}
+			return showDiff(e.stdout, runs[1].finish(), now, asJSON)
 		},
 	}
 	cmd.Flags().StringVar(&dir, "rules", "", "only the rules of this `folder`")
+	cmd.Flags().StringVar(&before, "diff", "", "show what changes against the rules of this `folder`")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print alerts as JSON lines")
-	_ = cmd.MarkFlagDirname("rules") // the flag is two lines up
+	_ = cmd.MarkFlagDirname("rules") // both flags are above
+	_ = cmd.MarkFlagDirname("diff")
 	return cmd
 }
 
@@ -125,22 +141,23 @@ func newReplay(cfg *config.Config, rs *detect.RuleSet, keys *ingest.Keyring, err
 	}
 }
 
-func (r *replay) read(in io.Reader) error {
+// readLines gives every line to all of the replays.
+func readLines(in io.Reader, runs []*replay) error {
 	lines := bufio.NewReaderSize(in, 1<<16)
 	for {
 		line, err := lines.ReadBytes('\n')
 		if text := strings.TrimSpace(string(line)); text != "" {
-			r.line([]byte(text))
+			for _, r := range runs {
+				r.line([]byte(text))
+			}
 		}
 		if errors.Is(err, io.EOF) {
-			break
+			return nil
 		}
 		if err != nil {
 			return err
 		}
 	}
-	r.take(r.engine.Settle(r.said[:0], r.clock.Add(detect.Rewind(r.rules, r.lateness))))
-	return nil
 }
 
 // maxTold is how many unreadable lines are told one by one.
@@ -171,15 +188,18 @@ func (r *replay) take(said []detect.Alert) {
 	}
 }
 
-// show prints the final alerts by time, rule and group.
-func (r *replay) show(w io.Writer, asJSON bool) error {
-	alerts := slices.SortedFunc(maps.Values(r.final), func(a, b detect.Alert) int {
-		return cmp.Or(a.First.Compare(b.First), cmp.Compare(a.Rule.ID, b.Rule.ID), cmp.Compare(a.GroupID, b.GroupID))
-	})
+// finish settles what is open, and returns the final alerts by time, rule and group.
+func (r *replay) finish() []detect.Alert {
+	r.take(r.engine.Settle(r.said[:0], r.clock.Add(detect.Rewind(r.rules, r.lateness))))
+	alerts := slices.SortedFunc(maps.Values(r.final), func(a, b detect.Alert) int { return compareAlerts(&a, &b) })
 	if r.rejected > maxTold {
 		fmt.Fprintf(r.errs, "... and %d more lines\n", r.rejected-maxTold)
 	}
 	fmt.Fprintf(r.errs, "%s, %d unreadable, %s\n", count(int(r.lines), "line"), r.rejected, count(len(alerts), "alert"))
+	return alerts
+}
+
+func showAlerts(w io.Writer, alerts []detect.Alert, asJSON bool) error {
 	if asJSON {
 		enc := json.NewEncoder(w)
 		for i := range alerts {

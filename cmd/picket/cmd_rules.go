@@ -75,7 +75,7 @@ func newCheckRulesCmd(e *env) *cobra.Command {
 }
 
 func newTestCmd(e *env) *cobra.Command {
-	var run, junit string
+	var run, junit, before string
 	var coverage, asJSON, strict bool
 	cmd := &cobra.Command{
 		Use:     "test [folder]",
@@ -89,6 +89,9 @@ With --coverage it takes every part of a rule out, one at a time, and runs the r
 each value of a list, each exception; counts are moved by one and windows made twice as long. A part that no
 test misses is shown with the kind of test that would miss it.
 
+With --diff it runs the tests of these rules and of those in another folder, such as a checkout of the main branch, by
+both, and shows which end otherwise. 'picket replay --diff' does the same with recorded events.
+
 The exit code is 1 when a test fails, and 78 when a rule cannot be loaded.`,
 		Example: "  picket test\n  picket test ./rules --run '^AU-'\n  picket test --junit report.xml\n  picket test ./rules --coverage --strict",
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -99,6 +102,8 @@ The exit code is 1 when a test fails, and 78 when a rule cannot be loaded.`,
 			switch {
 			case !coverage && (asJSON || strict):
 				return usagef("--json and --strict go with --coverage")
+			case coverage && before != "":
+				return usagef("--diff does not go with --coverage")
 			case coverage && junit != "":
 				return usagef("--junit does not go with --coverage")
 			}
@@ -116,9 +121,16 @@ The exit code is 1 when a test fails, and 78 when a rule cannot be loaded.`,
 			if coverage {
 				return e.showCoverage(rs.Coverage(func(r *detect.Rule) bool { return pattern.MatchString(r.Info.ID) }), asJSON, strict)
 			}
-			results := rs.RunTests(func(r *detect.Rule, c detect.TestCase) bool {
-				return pattern.MatchString(r.Info.ID + " " + c.Name)
-			})
+			keep := func(r *detect.Rule, c detect.TestCase) bool { return pattern.MatchString(r.Info.ID + " " + c.Name) }
+			if before != "" {
+				was, err := e.rulesBefore(cfg, before)
+				if err != nil {
+					return err
+				}
+				e.showTestDiff(was, rs, keep)
+				return nil
+			}
+			results := rs.RunTests(keep)
 			if junit != "" {
 				if err := writeJUnit(junit, results); err != nil {
 					return err
@@ -129,6 +141,8 @@ The exit code is 1 when a test fails, and 78 when a rule cannot be loaded.`,
 	}
 	cmd.Flags().StringVar(&run, "run", "", "only tests whose \"id name\" matches this regular `expression`")
 	cmd.Flags().StringVar(&junit, "junit", "", "also write a JUnit report to this `file`")
+	cmd.Flags().StringVar(&before, "diff", "", "show which tests end otherwise than by the rules of this `folder`")
+	_ = cmd.MarkFlagDirname("diff") // the flag is the line above
 	cmd.Flags().BoolVar(&coverage, "coverage", false, "show which parts of the rules no test would miss")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "with --coverage: print a JSON line for each rule")
 	cmd.Flags().BoolVar(&strict, "strict", false, "with --coverage: fail when a rule has no test that fires, or none that stays quiet")
