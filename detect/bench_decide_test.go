@@ -111,7 +111,7 @@ func benchRecords(b *testing.B, n, hits int) []ingest.Record {
 	b.Helper()
 	var out []ingest.Record
 	for i, ev := range detect.BenchEvents(n, hits, 1_000) {
-		out = append(out, ingest.Record{Topic: "mcp.events", Offset: int64(i), Append: detect.TestStart, Value: ev.JSON(700)})
+		out = append(out, ingest.Record{Topic: "mcp.events", Offset: int64(i), Append: detect.TestStart, Value: ev.JSON(700), Kept: true})
 	}
 	return out
 }

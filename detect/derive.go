@@ -1,6 +1,8 @@
 package detect
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -60,38 +62,68 @@ func (e *Event) Derive() {
 	if e.Has(ActorSubject) && !e.isHashed(ActorSubject) {
 		e.text[ActorSubject] = Normalize("subject", e.text[ActorSubject])
 	}
-	for i, s := range e.lists[ActorDelegation-firstList] {
-		e.lists[ActorDelegation-firstList][i] = Normalize("subject", s)
+	if e.Has(ActorDelegation) {
+		for i, s := range e.lists[ActorDelegation-firstList] {
+			e.lists[ActorDelegation-firstList][i] = Normalize("subject", s)
+		}
 	}
 	if !e.Has(NetIP) || e.isHashed(NetIP) {
 		return
 	}
-	a, ok := parseIP(e.text[NetIP])
-	if !ok {
-		e.Set(NetIPClass, "unknown")
-		e.unset(NetIPPrefix)
-		return
+	e.unset(NetIPPrefix)
+	a, err := netip.ParseAddr(e.text[NetIP])
+	if err != nil || !a.Is4() { // there is one way to write an IPv4 address that is read here
+		var ok bool
+		if a, ok = parseIP(e.text[NetIP]); !ok {
+			e.Set(NetIPClass, "unknown")
+			return
+		}
+		var buf [48]byte
+		if s := a.AppendTo(buf[:0]); string(s) != e.text[NetIP] {
+			e.text[NetIP] = string(s)
+		}
 	}
-	var buf [48]byte
-	if s := a.AppendTo(buf[:0]); string(s) != e.text[NetIP] {
-		e.text[NetIP] = string(s)
-	}
-	n := 24
-	if a.Is6() {
-		n = 48
-	}
-	p, err := a.Prefix(n)
-	if err == nil {
-		e.Set(NetIPPrefix, p.String())
-	}
+	e.has[NetIPPrefix] = due
 	e.Set(NetIPClass, ipClass(a))
+}
+
+// SetDigestOf gives the field of a digest the digest of a raw value: a plain one, as it is a
+// raw value itself, and leaves only as a pseudonym.
+func (e *Event) SetDigestOf(f Field, raw string) {
+	e.digestOf[f-IOArgsDigest] = raw
+	e.has[f] = due
+}
+
+// derive gives a field that is due its value. Few rules look at digests and prefixes, and they
+// cost more than all else that is derived.
+func (e *Event) derive(f Field) bool {
+	if f == NetIPPrefix {
+		e.Set(f, network(e.text[NetIP]))
+		return true
+	}
+	sum := sha256.Sum256([]byte(e.digestOf[f-IOArgsDigest]))
+	e.Set(f, hex.EncodeToString(sum[:16]))
+	return true
+}
+
+// network is the /24 or /48 of an address.
+func network(ip string) string {
+	a, err := netip.ParseAddr(ip)
+	bits := 24
+	switch {
+	case err != nil:
+		return ""
+	case a.Is6():
+		bits = 48
+	}
+	return netip.PrefixFrom(a, bits).Masked().String()
 }
 
 func (e *Event) isHashed(f Field) bool { return e.arrivedHashed&(1<<f) != 0 }
 
 func (e *Event) unset(f Field) {
 	e.text[f] = ""
-	e.has[f/64] &^= 1 << (f % 64)
+	e.has[f] = absent
 }
 
 func parseIP(s string) (netip.Addr, bool) {

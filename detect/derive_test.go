@@ -21,11 +21,11 @@ func TestDeriveAddress(t *testing.T) {
 		e.Set(NetIP, c.raw)
 		e.Set(NetIPPrefix, "192.0.2.0/24") // what a producer claims does not count
 		e.Derive()
-		if e.text[NetIP] != c.ip || e.text[NetIPPrefix] != c.prefix || e.text[NetIPClass] != c.class {
-			t.Errorf("%q: %q %q %q", c.raw, e.text[NetIP], e.text[NetIPPrefix], e.text[NetIPClass])
-		}
 		if e.Has(NetIPPrefix) != (c.prefix != "") {
 			t.Errorf("%q: presence of the prefix is wrong", c.raw)
+		}
+		if e.text[NetIP] != c.ip || e.text[NetIPPrefix] != c.prefix || e.text[NetIPClass] != c.class {
+			t.Errorf("%q: %q %q %q", c.raw, e.text[NetIP], e.text[NetIPPrefix], e.text[NetIPClass])
 		}
 	}
 }

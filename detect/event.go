@@ -20,20 +20,30 @@ type Event struct {
 	Late          bool // Append - Time is above the lateness: not counted by windows' settled side
 	TimeFlagged   bool // Claimed was out of bounds, Time is Append
 
-	has    [(NumFields + 63) / 64]uint64
+	has    [NumFields]presence
 	text   [firstList]string
 	num    [NumFields - firstNumber]float64
 	lists  [firstNumber - firstList][]string
 	labels []label
 	finds  []Finding
 
-	arrivedHashed uint64 // bit per text field: the producer sent a pseudonym, not a raw value
+	arrivedHashed uint64    // bit per text field: the producer sent a pseudonym, not a raw value
+	digestOf      [2]string // what the digests that are due are of: arguments, result
 	public        [firstList]Public
 	publicLists   [firstNumber - firstList][]Public
 	publicLabels  []PublicLabel
 	keyID         string // of the event's pseudonyms
 	redacted      bool
 }
+
+// presence says whether a field has a value.
+type presence uint8
+
+const (
+	absent presence = iota
+	there
+	due // there is one, made when somebody asks for it (derive.go)
+)
 
 type label struct{ key, value string }
 
@@ -71,17 +81,20 @@ const (
 // Stamp sets Time from Claimed and Append, and Late by the lateness.
 func (e *Event) Stamp(lateness time.Duration) {
 	e.Time, e.TimeFlagged = e.Claimed, false
-	if e.Claimed.IsZero() || e.Claimed.Before(e.Append.Add(-MaxPast)) || e.Claimed.After(e.Append.Add(MaxFuture)) {
+	if age := e.Append.Sub(e.Claimed); e.Claimed.IsZero() || age > MaxPast || age < -MaxFuture {
 		e.Time, e.TimeFlagged = e.Append, true
 	}
 	e.Time = e.Time.Truncate(time.Millisecond) // what the store keeps is what windows see
 	e.Late = e.Append.Sub(e.Time) > lateness
 }
 
-// Has reports whether the field has a value.
-func (e *Event) Has(f Field) bool { return e.has[f/64]&(1<<(f%64)) != 0 }
+// Has reports whether the field has a value. It comes before every look at one: some are
+// made when they are first asked for.
+func (e *Event) Has(f Field) bool {
+	return e.has[f] != absent && (e.has[f] == there || e.derive(f))
+}
 
-func (e *Event) mark(f Field) { e.has[f/64] |= 1 << (f % 64) }
+func (e *Event) mark(f Field) { e.has[f] = there }
 
 // Set gives a text field its raw value.
 func (e *Event) Set(f Field, s string) {
@@ -162,22 +175,14 @@ func (e *Event) Enum(f Field) string {
 	return e.text[f]
 }
 
-// Reset empties the event and keeps its memory. It touches what the event had: most of its
-// fields are absent from most events, and all of them take 5 KB.
+// Reset empties the event and keeps its memory.
 func (e *Event) Reset() {
-	for w, word := range e.has {
-		for ; word != 0; word &= word - 1 {
-			switch f := Field(w*64 + bits.TrailingZeros64(word)); {
-			case f < firstList:
-				e.text[f] = ""
-			case f < firstNumber:
-				e.lists[f-firstList] = e.lists[f-firstList][:0]
-			default:
-				e.num[f-firstNumber] = 0
-			}
-		}
-		e.has[w] = 0
+	clear(e.text[:])
+	clear(e.num[:])
+	for i := range e.lists {
+		e.lists[i] = e.lists[i][:0]
 	}
+	clear(e.has[:])
 	if e.redacted {
 		clear(e.public[:])
 		for i := range e.publicLists {
@@ -192,5 +197,6 @@ func (e *Event) Reset() {
 	e.Topic, e.Partition, e.Offset, e.Append = "", 0, 0, time.Time{}
 	e.Claimed, e.Time, e.Late, e.TimeFlagged = time.Time{}, time.Time{}, false, false
 	e.labels, e.finds = e.labels[:0], e.finds[:0]
-	e.arrivedHashed, e.keyID, e.redacted = 0, "", false
+	e.arrivedHashed, e.digestOf = 0, [2]string{}
+	e.keyID, e.redacted = "", false
 }

@@ -55,6 +55,9 @@ func (e *Event) KeyID() string { return e.keyID }
 // there was.
 func (e *Event) DropRaw() {
 	for f := range firstList {
+		if e.has[f] == due {
+			e.has[f] = there
+		}
 		if fieldInfo[f].Enum == nil {
 			e.text[f] = ""
 		}
@@ -65,6 +68,7 @@ func (e *Event) DropRaw() {
 	}
 	clear(e.labels)
 	e.labels = e.labels[:0]
+	e.digestOf = [2]string{}
 }
 
 func (e *Event) publicForm(p Pseudonymizer, f Field, s string) Public {

@@ -1,8 +1,6 @@
 package ingest
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"strings"
 
 	"picket/detect"
@@ -28,7 +26,7 @@ var (
 // filled from the raw text where the producer sent none (fields that come later win).
 func (d *Decoder) free(ev *detect.Event, at int32, ft freeText) *Reject {
 	n := &d.tape.nodes[at]
-	size, depth := len(n.val), 0
+	depth := 0
 	switch n.kind {
 	case kindString:
 		if n.val == "" {
@@ -43,24 +41,21 @@ func (d *Decoder) free(ev *detect.Event, at int32, ft freeText) *Reject {
 	default:
 		return invalid(ClassBadType, int(n.off), ft.name+" must be an object, an array or a string")
 	}
+	ft.fill(ev, n.val, depth) // a string unescaped: the same text has the same digest
+	return nil
+}
+
+// fill gives the fields beside a free value what the producer did not send.
+func (ft *freeText) fill(ev *detect.Event, raw string, depth int) {
 	if !ev.Has(ft.bytes) {
-		ev.SetNum(ft.bytes, float64(size))
+		ev.SetNum(ft.bytes, float64(len(raw)))
 	}
 	if ft.depth != detect.NumFields && !ev.Has(ft.depth) {
 		ev.SetNum(ft.depth, float64(depth))
 	}
 	if !ev.Has(ft.digest) {
-		// A plain digest: it is a raw value, and leaves only as a pseudonym.
-		raw := d.tape.src[n.off:]
-		if n.kind == kindString {
-			raw = []byte(n.val) // unescaped: the same text has the same digest
-		}
-		sum := sha256.Sum256(raw[:size])
-		var text [32]byte
-		hex.Encode(text[:], sum[:16])
-		ev.Set(ft.digest, string(text[:]))
+		ev.SetDigestOf(ft.digest, raw)
 	}
-	return nil
 }
 
 func (d *Decoder) freeStrings(ev *detect.Event, f detect.Field, at int32) (depth int) {

@@ -5,18 +5,20 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 
 	"picket/detect"
 )
 
 // Record is one record of a topic, as it was read. Whoever made it keeps its
-// slices: a Decoder copies what it needs.
+// slices, and may use them again: a Decoder copies what it needs, unless it is Kept.
 type Record struct {
 	Topic      string
 	Partition  int32
 	Offset     int64
 	Append     time.Time // the broker's append time: the clock of everything
 	Key, Value []byte
+	Kept       bool // nobody writes to Value again: texts of the event are parts of it
 }
 
 // Options are a Decoder's settings.
@@ -36,6 +38,7 @@ type Decoder struct {
 	keep     map[string]bool
 	adapters []adapter
 	names    *names
+	lane     lane
 	tape     tape
 	rec      Record
 	copyText bool // the record is large: copy what an event keeps of it
@@ -60,6 +63,7 @@ func NewDecoder(opt Options) *Decoder {
 	for _, k := range opt.KeepLabels {
 		d.keep[k] = true
 	}
+	d.lane.d = d
 	d.adapters = []adapter{
 		{"native", (*Decoder).isNative, (*Decoder).native},
 		{"security-logger", (*Decoder).isSecurityLogger, (*Decoder).securityLogger},
@@ -71,7 +75,7 @@ func NewDecoder(opt Options) *Decoder {
 func (d *Decoder) KeepLabel(key string) bool { return d.keep[key] }
 
 // Decode empties ev and fills it from rec, stamped and with what rules need derived.
-// An error is a *Reject, and ev is then of no use. Texts of ev do not alias rec.
+// An error is a *Reject, and ev is then of no use. Texts of ev alias only a record that is Kept.
 func (d *Decoder) Decode(ev *detect.Event, rec Record) error {
 	if r := d.decode(ev, rec); r != nil {
 		return r
@@ -80,22 +84,33 @@ func (d *Decoder) Decode(ev *detect.Event, rec Record) error {
 }
 
 func (d *Decoder) decode(ev *detect.Event, rec Record) *Reject {
-	ev.Reset()
-	ev.Topic, ev.Partition, ev.Offset, ev.Append = rec.Topic, rec.Partition, rec.Offset, rec.Append
 	d.rec = rec
+	d.begin(ev)
 	v := rec.Value
 	switch {
 	case len(v) == 0:
 		return decodeErr(ClassEmpty, 0, "the record has no value")
 	case len(v) > MaxBytes:
 		return decodeErr(ClassTooLarge, MaxBytes, "larger than 256 KiB")
+	}
+	d.copyText = len(v) > 4096 && !rec.Kept
+	text := d.textOf(rec)
+	if d.lane.native(ev, text) {
+		return d.finish(ev)
+	}
+	d.begin(ev)
+	return d.careful(ev, text)
+}
+
+// careful reads a record of any format, or says what is wrong with it.
+func (d *Decoder) careful(ev *detect.Event, text string) *Reject {
+	v := d.rec.Value
+	switch {
 	case bytes.HasPrefix(v, []byte("\xef\xbb\xbf")):
 		return decodeErr(ClassBOM, 0, "begins with a byte order mark")
 	case !utf8.Valid(v):
 		return decodeErr(ClassBadUTF8, invalidAt(v), "not valid UTF-8")
 	}
-	d.copyText = len(v) > 4096
-	text := string(v)
 	from, h := 0, lineHeader{}
 	if c := firstByte(v); c != '{' {
 		n, ok := parseLineHeader(text, &h)
@@ -118,6 +133,19 @@ func (d *Decoder) decode(ev *detect.Event, rec Record) *Reject {
 		return d.finish(ev)
 	}
 	return invalid(ClassUnknownFormat, 0, `no known format: neither "schema": "picket.event/1" nor a SecurityLogger "event_type"`)
+}
+
+func (d *Decoder) begin(ev *detect.Event) {
+	ev.Reset()
+	ev.Topic, ev.Partition, ev.Offset, ev.Append = d.rec.Topic, d.rec.Partition, d.rec.Offset, d.rec.Append
+}
+
+// textOf is the text that the texts of the event are parts of.
+func (d *Decoder) textOf(rec Record) string {
+	if rec.Kept {
+		return unsafe.String(unsafe.SliceData(rec.Value), len(rec.Value))
+	}
+	return string(rec.Value)
 }
 
 // notAnObject tells JSON that is not an object from what is no JSON at all.

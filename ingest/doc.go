@@ -23,11 +23,17 @@
 // stored. DeadLetter is the record for the topic of dead letters: the original
 // bytes, with the reason in headers. Nothing is dropped silently.
 //
+// Nearly every native record takes a shorter way (lane.go): one pass, without a tape. It
+// says no, without a reason, to whatever is wrong or rare; then the tape decides. So there is one
+// place that says what a format means, and the lane may only agree with it.
+//
 // Memory: a Decoder copies a record's value once, into one string; every text of
 // the event is a part of that string. So an event outlives the buffer it was read
 // into, and costs one allocation rather than thirty. Texts of records above 4 KiB
 // are copied one by one, so that a value which lives long (a group in a window)
-// cannot pin a quarter of a mebibyte.
+// cannot pin a quarter of a mebibyte. Of a record that is Kept nothing is copied: its texts
+// are parts of the record, and the event is for the time of its batch. Digests of arguments and
+// an address's network are made when somebody asks whether the event has one.
 //
 // Keys (keys.go): pseudonyms are HMACs under keys that rotate; groups are hashed
 // under one key that does not, so that a rotation neither splits a window nor

@@ -24,21 +24,33 @@ func foldHash(key string) uint32 {
 	return h
 }
 
-// wordHash reads eight bytes a step, with the bit set that tells the case of ASCII letters.
+// wordHash reads eight bytes a step, with the bit set that tells the case of ASCII letters. The
+// last step of a longer key reads some bytes again.
 func wordHash(s string) (_ uint32, ascii bool) {
-	const caseBits, highBits, mul = 0x2020202020202020, 0x8080808080808080, 0x9E3779B97F4A7C15
-	h, seen := uint64(len(s)), uint64(0)
-	for ; len(s) >= 8; s = s[8:] {
-		w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+	const caseBits, mul = 0x2020202020202020, 0x9E3779B97F4A7C15
+	h, seen := uint64(len(s))<<56, uint64(0)
+	for i := 0; i+8 < len(s); i += 8 {
+		w := load64(s, i)
 		seen |= w
 		h = (h ^ (w | caseBits)) * mul
 		h ^= h >> 29
 	}
 	var w uint64
-	for i := range len(s) {
-		w = w<<8 | uint64(s[i])
+	switch n := len(s); {
+	case n >= 8:
+		w = load64(s, n-8)
+	case n >= 4:
+		w = uint64(load32(s, 0))<<32 | uint64(load32(s, n-4))
+	case n > 0:
+		w = uint64(s[0])<<16 | uint64(s[n/2])<<8 | uint64(s[n-1])
 	}
 	seen |= w
 	h = (h ^ (w | caseBits)) * mul
-	return uint32(h >> 32), seen&highBits == 0
+	return uint32(h >> 32), seen&highs == 0
+}
+
+// load32 reads four bytes of s from i on.
+func load32(s string, i int) uint32 {
+	s = s[i : i+4]
+	return uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24
 }

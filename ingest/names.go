@@ -21,13 +21,24 @@ const (
 )
 
 type name struct {
-	key   string
-	hash  uint32
-	group uint8 // the object that the key is in; 0 is the event itself
-	what  what
-	opens uint8 // for asGroup: the number of the group
-	field detect.Field
+	key    string
+	quoted string // as nearly every producer writes it: "key":
+	hash   uint32
+	group  uint8 // the object that the key is in; 0 is the event itself
+	what   what
+	opens  uint8 // for asGroup: the number of the group
+	at     uint8 // index into all
+	field  detect.Field
+	kind   detect.Kind
+	limit  int     // of a text: its characters
+	num    numeric // of a number
+	enum   []string
 }
+
+const (
+	maxNames = 128
+	timeName = 0 // the first that is added
+)
 
 // names finds a member by its group and key, by the hash that the scanner made already.
 // Keys that differ in case only have the same hash, so that a variant is found too.
@@ -77,8 +88,15 @@ func slotOf(group uint8, hash uint32) uint32 {
 }
 
 func (n *names) add(x name) {
-	x.hash = foldHash(x.key)
+	x.hash, x.quoted = foldHash(x.key), `"`+x.key+`":`
+	if x.what == asField {
+		x.kind, x.limit, x.num, x.enum = x.field.Kind(), x.field.Info().Limit(), numericOf(x.field), x.field.Info().Enum
+	}
+	x.at = uint8(len(n.all))
 	n.all = append(n.all, x)
+	if len(n.all)+len(n.groups) > maxNames {
+		panic("more names than a lane has room for")
+	}
 	i := slotOf(x.group, x.hash)
 	for n.slots[i] != 0 {
 		i = (i + 1) & 511

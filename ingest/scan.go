@@ -1,8 +1,6 @@
 package ingest
 
 import (
-	"encoding/binary"
-	"math/bits"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -275,112 +273,40 @@ func (t *tape) array() bool {
 	return true
 }
 
-// number reads a number; nearly all are short integers.
+// number reads a number.
 func (t *tape) number() bool {
-	i := t.pos
-	for i < len(t.src) && t.src[i]-'0' <= 9 {
-		i++
-	}
-	if n := i - t.pos; n > 0 && n < 16 && (t.src[t.pos] != '0' || n == 1) && (i == len(t.src) || t.src[i] != '.' && t.src[i]|0x20 != 'e') {
-		t.pos = i
-		return true
-	}
-	return t.anyNumber()
-}
-
-func (t *tape) anyNumber() bool {
-	s, i := t.src, t.pos
-	digits := func() bool {
-		from := i
-		for i < len(s) && s[i]-'0' <= 9 {
-			i++
-		}
-		return i > from
-	}
-	if s[i] == '-' {
-		i++
-	}
-	whole := i
-	if !digits() || (s[whole] == '0' && i > whole+1) {
+	end := numberEnd(t.text, t.pos)
+	switch {
+	case end < 0:
 		return t.fail(ClassBadNumber, "not a number as JSON writes it")
+	case !holds(t.text[t.pos:end]):
+		return t.fail(ClassBadNumber, "a number beyond what 64 bits of float hold")
 	}
-	exp := false
-	if i < len(s) && s[i] == '.' {
-		i++
-		if !digits() {
-			return t.fail(ClassBadNumber, "not a number as JSON writes it")
-		}
-	}
-	if i < len(s) && s[i]|0x20 == 'e' {
-		exp = true
-		i++
-		if i < len(s) && (s[i] == '+' || s[i] == '-') {
-			i++
-		}
-		if !digits() {
-			return t.fail(ClassBadNumber, "not a number as JSON writes it")
-		}
-	}
-	if exp || i-t.pos > 300 {
-		if _, err := strconv.ParseFloat(t.text[t.pos:i], 64); err != nil {
-			return t.fail(ClassBadNumber, "a number beyond what 64 bits of float hold")
-		}
-	}
-	t.pos = i
+	t.pos = end
 	return true
-}
-
-const (
-	ones  = 0x0101010101010101
-	highs = 0x8080808080808080
-)
-
-// special marks the bytes of a word that end or change a string: quote, backslash, controls.
-// Bits above the first mark may be wrong; the first is right.
-func special(w uint64) uint64 {
-	q, b := w^(ones*'"'), w^(ones*'\\')
-	return ((q-ones)&^q | (b-ones)&^b | (w-ones*0x20)&^w) & highs
 }
 
 // str scans the string at pos. The record is known to be valid UTF-8.
 func (t *tape) str() (string, bool) {
-	s, i := t.src, t.pos+1
-	start := i
-	for {
-		for i+8 <= len(s) {
-			if m := special(binary.LittleEndian.Uint64(s[i:])); m != 0 {
-				i += bits.TrailingZeros64(m) / 8
-				if s[i] == '"' {
-					t.pos = i + 1
-					return t.text[start:i], true
-				}
-				break
-			}
-			i += 8
-		}
-		for i < len(s) && s[i] != '"' && s[i] != '\\' && s[i] >= 0x20 {
-			i++
-		}
-		if i >= len(s) {
-			t.pos = i
-			return "", t.fail(ClassNotJSON, "ends within a string")
-		}
-		switch s[i] {
-		case '"':
-			t.pos = i + 1
-			return t.text[start:i], true
-		case '\\':
-			return t.escaped(start, i)
-		default:
-			t.pos = i
-			return "", t.fail(ClassNotJSON, "a control character within a string")
-		}
+	start := t.pos + 1
+	end, _ := textEnd(t.text, start)
+	switch {
+	case end == len(t.text):
+		t.pos = end
+		return "", t.fail(ClassNotJSON, "ends within a string")
+	case t.src[end] == '"':
+		t.pos = end + 1
+		return t.text[start:end], true
+	case t.src[end] == '\\':
+		return t.escaped(start, end)
 	}
+	t.pos = end
+	return "", t.fail(ClassNotJSON, "a control character within a string")
 }
 
 // escaped goes on with a string whose first escape is at i.
 func (t *tape) escaped(start, i int) (string, bool) {
-	s := t.src
+	s := t.text
 	out := append(make([]byte, 0, 64), s[start:i]...)
 	for {
 		if i >= len(s) {
@@ -398,67 +324,12 @@ func (t *tape) escaped(start, i int) (string, bool) {
 			out = append(out, c)
 			i++
 		default:
-			var ok bool
-			if out, i, ok = unescape(out, s, i); !ok {
+			r, next := unescape(s, i)
+			if next < 0 {
 				t.pos = i
 				return "", t.fail(ClassBadEscape, "an escape that JSON does not have, or half a surrogate pair")
 			}
+			out, i = utf8.AppendRune(out, r), next
 		}
 	}
-}
-
-func unescape(out, s []byte, i int) ([]byte, int, bool) {
-	if i+1 >= len(s) {
-		return out, i, false
-	}
-	switch c := s[i+1]; c {
-	case '"', '\\', '/':
-		return append(out, c), i + 2, true
-	case 'b':
-		return append(out, '\b'), i + 2, true
-	case 'f':
-		return append(out, '\f'), i + 2, true
-	case 'n':
-		return append(out, '\n'), i + 2, true
-	case 'r':
-		return append(out, '\r'), i + 2, true
-	case 't':
-		return append(out, '\t'), i + 2, true
-	case 'u':
-		r, ok := hex4(s, i+2)
-		if !ok || (r >= 0xDC00 && r < 0xE000) {
-			return out, i, false
-		}
-		if r < 0xD800 || r >= 0xE000 {
-			return utf8.AppendRune(out, r), i + 6, true
-		}
-		if i+7 >= len(s) || s[i+6] != '\\' || s[i+7] != 'u' {
-			return out, i, false
-		}
-		lo, ok := hex4(s, i+8)
-		if !ok || lo < 0xDC00 || lo >= 0xE000 {
-			return out, i, false
-		}
-		return utf8.AppendRune(out, 0x10000+(r-0xD800)<<10+(lo-0xDC00)), i + 12, true
-	}
-	return out, i, false
-}
-
-func hex4(s []byte, i int) (rune, bool) {
-	if i+4 > len(s) {
-		return 0, false
-	}
-	var r rune
-	for _, c := range s[i : i+4] {
-		switch {
-		case c >= '0' && c <= '9':
-			c -= '0'
-		case c|0x20 >= 'a' && c|0x20 <= 'f':
-			c = c | 0x20 - 'a' + 10
-		default:
-			return 0, false
-		}
-		r = r<<4 | rune(c)
-	}
-	return r, true
 }
