@@ -20,8 +20,8 @@ type Keys interface {
 	Hasher
 }
 
-// maxEvidence is how many events of one rule carry evidence in one signal, and how
-// many an alert shows.
+// maxEvidence is how many events of one rule and bucket carry evidence in one signal, and
+// how many an alert shows.
 const maxEvidence = 5
 
 // CollectStats counts what a Collector left out, since it was made.
@@ -100,11 +100,35 @@ func (c *Collector) Add(ev *Event, matches []Match) {
 		} else {
 			c.addPoint(rp, p, ev, &rule.streams[0], m.Add)
 		}
-		if len(rp.Points) > before && rp.shown < maxEvidence {
-			rp.shown++
+		if len(rp.Points) > before && rule.contributes(m) && rp.show(at.UnixMilli()/rule.Suppress.Milliseconds()) {
 			sig.Evidence = append(sig.Evidence, SignalEvidence{Rule: rule.Hash, Evidence: evidenceOf(ev, rule, at)})
 		}
 	}
+}
+
+// contributes reports whether the event is one of those that count, not one that undoes or was waited for.
+func (r *Rule) contributes(m Match) bool {
+	if !r.multi {
+		return true
+	}
+	for i := range r.streams {
+		if uint64(m.Add)&(1<<i) != 0 && !r.streams[i].silent {
+			return true
+		}
+	}
+	return false
+}
+
+// show reports whether an event of a bucket is to have evidence: the first few of each in a row.
+func (rp *RulePoints) show(bucket int64) bool {
+	if rp.bucket != bucket {
+		rp.bucket, rp.shown = bucket, 0
+	}
+	if rp.shown >= maxEvidence || rp.allShown >= 4*maxEvidence {
+		return false
+	}
+	rp.shown, rp.allShown = rp.shown+1, rp.allShown+1
+	return true
 }
 
 // addSteps adds a point for each condition of the rule that the event is in.

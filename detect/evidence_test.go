@@ -26,6 +26,9 @@ func evidenceOfOne(t *testing.T, id string, n, batch int, apart time.Duration) [
 		ev.Set(ID, fmt.Sprintf("e%03d", i))
 		ev.Set(Type, "authentication")
 		ev.Set(Outcome, []string{"failure", "denied"}[i%2])
+		if i%16 == 15 {
+			ev.Set(Outcome, "success")
+		}
 		ev.Set(ServerName, "a")
 		ev.Set(NetIP, "10.0.0.1")
 		ev.Set(ActorClientID, fmt.Sprint("c", i%4))
@@ -68,14 +71,29 @@ func TestSettledAlertsKeepTheirEvidence(t *testing.T) {
 
 // What is judged when time has passed shows events of its bucket, not those that came since.
 func TestAlertsOfBusyGroupsShowTheirOwnEvents(t *testing.T) {
-	for _, id := range []string{"TT-01", "TT-06", "TT-14", "TT-21"} {
-		alerts := evidenceOfOne(t, id, 400, 7, time.Second)
+	for i, id := range []string{"TT-01", "TT-06", "TT-14", "TT-21", "TT-01"} {
+		alerts := evidenceOfOne(t, id, 400, []int{7, 7, 7, 7, 400}[i], time.Second)
 		if len(alerts) < 4 {
 			t.Errorf("%s: %d alerts", id, len(alerts))
 		}
 		for _, a := range alerts {
 			if len(a.Evidence) == 0 || a.Evidence[0].Time.After(a.Last) || a.Evidence[0].Time.Before(a.BucketStart.Add(-4*time.Minute)) {
 				t.Errorf("%s in %s, count %d: evidence %+v", id, a.BucketStart, a.Count, a.Evidence)
+			}
+		}
+	}
+}
+
+// An event for which an absence waits, or which undoes a sequence, is no evidence.
+func TestEvidenceContributes(t *testing.T) {
+	alerts := evidenceOfOne(t, "TT-16", 404, 7, time.Second)
+	if len(alerts) == 0 {
+		t.Error("TT-16 did not fire")
+	}
+	for _, a := range alerts {
+		for _, e := range a.Evidence {
+			if e.Outcome != "failure" {
+				t.Errorf("%+v is what TT-16 waits for", e)
 			}
 		}
 	}

@@ -27,7 +27,8 @@ type RulePoints struct {
 	Rule   [16]byte // Rule.Hash
 	Points []Point
 
-	shown uint8 // how many events have evidence beside them; not sent
+	bucket          int64 // of the last event; not sent, as the next two
+	shown, allShown uint8 // how many events have evidence beside them: of this bucket, and all
 }
 
 // Point is one matching event as windows see it.
