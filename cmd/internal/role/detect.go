@@ -186,5 +186,5 @@ func (d *Detector) count() {
 }
 
 func recordOf(r *kafka.Record) ingest.Record {
-	return ingest.Record{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Append: r.Append, Key: r.Key, Value: r.Value}
+	return ingest.Record{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Append: r.Append, Key: r.Key, Value: r.Value, Kept: true}
 }
