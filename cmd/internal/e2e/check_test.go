@@ -3,10 +3,8 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -75,7 +73,7 @@ func (w *world) exact(tr *traffic) {
 
 // split decodes the log as the roles do.
 func (w *world) split(log []kafka.Record) (events []detect.Event, dead int) {
-	dec := ingest.NewDecoder(ingest.Options{Lateness: lateness})
+	dec := ingest.NewDecoder(ingest.Options{Lateness: w.lateness})
 	for _, r := range log {
 		var ev detect.Event
 		in := ingest.Record{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Append: r.Append, Key: r.Key, Value: r.Value}
@@ -88,16 +86,16 @@ func (w *world) split(log []kafka.Record) (events []detect.Event, dead int) {
 	return events, dead
 }
 
-// reference is what one engine says of the log when nothing ever fails: id to count.
-func (w *world) reference() map[string]uint64 {
+// reference is what one engine says of the log when nothing ever fails: the last word on each alert.
+func (w *world) reference() map[string]detect.Alert {
 	w.t.Helper()
 	rs, err := detect.Load(os.DirFS(filepath.Join(w.dir, "rules")))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	keys := w.keys.Hasher()
-	e := detect.NewEngine(rs, keys, lateness, detect.WindowOptions{})
-	dec := ingest.NewDecoder(ingest.Options{Lateness: lateness})
+	e := detect.NewEngine(rs, keys, w.lateness, detect.WindowOptions{MaxEvidence: 1 << 20})
+	dec := ingest.NewDecoder(ingest.Options{Lateness: w.lateness})
 	var said []detect.Alert
 	for _, r := range w.scan("mcp.events") {
 		var ev detect.Event
@@ -108,32 +106,31 @@ func (w *world) reference() map[string]uint64 {
 		said = e.Observe(said, &ev, func(string) bool { return false })
 	}
 	said = e.Settle(said, time.Now().Add(time.Hour))
-	out := map[string]uint64{}
+	out := map[string]detect.Alert{}
 	for _, a := range said {
-		if a.Settled {
-			out[a.ID] = a.Count
-		}
+		out[a.ID] = a
 	}
 	return out
 }
 
-// alerts is the topic of alerts: the settled count of each, and the incidents in order.
-func (w *world) alerts() (settled map[string]uint64, incidents []string) {
+// alerts is the topic of alerts: how each settled, and the incidents in order.
+func (w *world) alerts() (settled map[string]detect.Alert, incidents []string) {
 	w.t.Helper()
-	settled = map[string]uint64{}
+	settled = map[string]detect.Alert{}
+	seen := map[string]bool{}
 	for _, r := range w.scan("picket.alerts") {
 		var a detect.Alert
 		if err := json.Unmarshal(r.Value, &a); err != nil {
 			w.t.Fatal(err)
 		}
-		if key := alerting.IncidentKey(a); !slices.Contains(incidents, key) {
-			incidents = append(incidents, key)
+		if key := alerting.IncidentKey(a); !seen[key] {
+			seen[key], incidents = true, append(incidents, key)
 		}
-		if n, ok := settled[a.ID]; ok && a.Settled && n != a.Count {
-			w.t.Errorf("alert %s settled with %d and with %d", a.ID, n, a.Count)
+		if b, ok := settled[a.ID]; ok && a.Settled && a.Count != b.Count {
+			w.t.Errorf("alert %s settled with %d and with %d", a.ID, b.Count, a.Count)
 		}
 		if a.Settled {
-			settled[a.ID] = a.Count
+			settled[a.ID] = a
 		}
 	}
 	return settled, incidents
@@ -147,15 +144,13 @@ func (w *world) judged(within time.Duration) {
 	if len(want) == 0 {
 		w.t.Fatal("the reference has no alert: the test shows nothing")
 	}
-	var got map[string]uint64
+	var got map[string]detect.Alert
 	var incidents []string
 	eventually(w.t, within, fmt.Sprintf("%d alerts have settled", len(want)), func() bool {
 		got, incidents = w.alerts()
 		return len(got) >= len(want)
 	})
-	if !maps.Equal(got, want) {
-		w.t.Errorf("alerts settled as\n%v\nan undisturbed engine says\n%v", got, want)
-	}
+	w.sameAlerts(got, want)
 	eventually(w.t, within, "ClickHouse has them", func() bool {
 		return w.count("SELECT count() FROM picket.v_alerts WHERE settled") == len(want)
 	})

@@ -108,6 +108,16 @@ func (p *proc) kill() {
 	<-p.done
 }
 
+// alive reports whether the process has not ended.
+func (p *proc) alive() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
 // interrupt is Ctrl-C: the process must end by itself, with code 0, within 5 s.
 func (p *proc) interrupt() {
 	p.t.Helper()

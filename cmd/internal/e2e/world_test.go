@@ -46,13 +46,12 @@ tests:
     expect: {alerts: 1}
 `
 
-const lateness = 5 * time.Second
-
 // world is the servers that a run needs, each of which can be killed.
 type world struct {
 	t          *testing.T
 	dir        string
 	real       bool
+	lateness   time.Duration
 	kafkaPort  int
 	clickPort  int
 	broker     *proc // nil when it is a real one
@@ -65,11 +64,22 @@ type world struct {
 	runs       int
 }
 
+// newWorld has one rule, ClickHouse and Kafka.
 func newWorld(t *testing.T, real bool) *world {
+	t.Helper()
+	w := newFiles(t, real, rule, 5*time.Second)
+	w.startClickHouse()
+	w.startKafka()
+	w.topics()
+	return w
+}
+
+// newFiles makes what the processes read, and starts none.
+func newFiles(t *testing.T, real bool, rules string, lateness time.Duration) *world {
 	t.Helper()
 	dir := t.TempDir()
 	w := &world{
-		t: t, dir: dir, real: real, kafkaPort: freePort(t, 2), clickPort: freePort(t, 1),
+		t: t, dir: dir, real: real, lateness: lateness, kafkaPort: freePort(t, 2), clickPort: freePort(t, 1),
 		slack: channeltest.NewSlack(t), keysFile: filepath.Join(dir, "keys.json"),
 	}
 	w.brokers = []string{"127.0.0.1:" + strconv.Itoa(w.kafkaPort)}
@@ -84,12 +94,9 @@ func newWorld(t *testing.T, real bool) *world {
 	if err := os.MkdirAll(filepath.Join(dir, "rules"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "rules", "ee-01.yaml"), []byte(rule), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "rules", "rules.yaml"), []byte(rules), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.startClickHouse()
-	w.startKafka()
-	w.topics()
 	return w
 }
 
@@ -190,7 +197,7 @@ privacy: {keys_file: %q}
 rules: {builtin: false, dirs: [%q]}
 batch: {max_rows: 300, max_wait: 100ms}
 alerting: {preview: never, slack: {bot_token: %q, channel: %s, api_url: %q}}
-`, instance, filepath.Join(w.dir, "data"), lateness, listen, w.brokers[0], w.clickhouse, w.keysFile, filepath.Join(w.dir, "rules"),
+`, instance, filepath.Join(w.dir, "data"), w.lateness, listen, w.brokers[0], w.clickhouse, w.keysFile, filepath.Join(w.dir, "rules"),
 		w.slack.Token, w.slack.Channel, w.slack.APIURL())
 	file := filepath.Join(w.dir, instance+".yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -205,11 +212,11 @@ type run struct {
 	url string
 }
 
-func (w *world) run(instance string) *run {
+func (w *world) run(instance string, args ...string) *run {
 	w.t.Helper()
 	w.runs++
 	port := freePort(w.t, 1)
-	r := &run{proc: start(w.t, fmt.Sprintf("run %s (%d)", instance, w.runs), w.config(instance, port), "run"), url: "http://127.0.0.1:" + strconv.Itoa(port)}
+	r := &run{proc: start(w.t, fmt.Sprintf("run %s (%d)", instance, w.runs), w.config(instance, port), append([]string{"run"}, args...)...), url: "http://127.0.0.1:" + strconv.Itoa(port)}
 	w.t.Cleanup(r.kill) // before the Slack that it calls goes
 	return r
 }
