@@ -23,7 +23,7 @@ type waiting struct {
 // empty, and those that left go on with what they hold until it has settled.
 func (w *Windows) Reload(dst []Alert, rs *RuleSet) []Alert {
 	old := w.rules
-	w.rules = make(map[[16]byte]*ruleState, len(rs.Rules()))
+	w.rules = make(map[[16]byte]*ruleState, len(rs.Rules())+len(w.leaving))
 	for _, r := range rs.Rules() {
 		s := old[r.Hash]
 		if s == nil {
@@ -51,6 +51,9 @@ func (w *Windows) Reload(dst []Alert, rs *RuleSet) []Alert {
 		}
 		w.rules[hash] = s
 		w.leaving = append(w.leaving, s)
+	}
+	if len(w.waits) == 0 {
+		return dst
 	}
 	// In a fixed order, so that what one rule's completions add to another's is too.
 	for _, r := range rs.Rules() {
