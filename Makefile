@@ -62,6 +62,13 @@ test: $(call tool,$(GOTESTSUM)) ## Run every test; a missing outside tool skips,
 check: build lint $(call tool,$(GOTESTSUM)) ## Build, lint and run the unit tests: what to run before each commit
 	@$(call run-tests,-short $(TESTFLAGS))
 
+# Four runs, of which the last is never the same.
+.PHONY: oracle
+oracle: ## Compare the engine with a plain evaluator over 10,000 random sets of rules and events (ORACLE_CASES)
+	@for seed in 1 2 3 0; do \
+		$(GO) test -timeout 2h -count 1 -v -run '^TestOracle$$' ./detect -rapid.checks $$(($(ORACLE_CASES) / 4)) -rapid.seed $$seed || exit 1; \
+	done
+
 .PHONY: model
 model: ## Check the formal model of declared batches, and that its mutations fail (needs spin and a C compiler)
 	@docs/model/check.sh

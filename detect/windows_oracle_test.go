@@ -4,201 +4,266 @@ import (
 	"cmp"
 	"encoding/binary"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
 
 // member is one event of a group as the obvious evaluator looks at it.
 type member struct {
-	at   int64
-	id   uint64
-	mask uint64 // conditions that hold
-	ev   *Event // nil: another rule's completion
+	at    int64
+	id    uint64
+	roles uint64
+	ev    *Event // nil: another rule's completion
 }
 
-func (s member) is(condition int) bool { return s.mask&(1<<condition) != 0 }
+func (m member) is(role int) bool { return m.roles&(1<<role) != 0 }
 
-// obvious is the slow evaluator: for every event of a rule's groups, look at its whole window.
+// wanted is what an alert must say.
+type wanted struct {
+	spec  *spec
+	text  string
+	mode  string
+	count uint64
+}
+
+// groupID names a group by its keyed hash, which is part of the alert's id.
+type groupID struct {
+	hash [16]byte
+	text string
+}
+
+// obvious is the slow evaluator: sort a group's events by time, and for each of them look at
+// its whole window. It knows nothing of how rules are compiled, packed or kept.
 type obvious struct {
-	s     *scenario
-	m     *Matcher
-	names map[string]string
-	done  map[*Rule]map[string][]member // completions by group
+	events []*Event
+	done   map[*spec]map[groupID][]member
 }
 
-func (s *scenario) expected() outcome {
-	o := &obvious{s: s, m: NewMatcher(s.rs), names: map[string]string{}, done: map[*Rule]map[string][]member{}}
-	out := outcome{}
-	for _, r := range s.rs.Rules() {
-		groups := o.groups(r)
-		for raw, completions := range o.completions(r) {
+func (o *obvious) expected(specs []*spec, rs *RuleSet) map[string]wanted {
+	o.done = map[*spec]map[groupID][]member{}
+	out := map[string]wanted{}
+	for _, s := range specs {
+		groups := o.groups(s)
+		bucket := s.bucket()
+		for g, completions := range o.completions(s) {
 			for _, e := range completions {
-				bucket := time.UnixMilli(e.at).Truncate(r.Suppress)
+				start := floor(e.at, bucket)
 				count := uint64(0)
-				for _, p := range groups[raw] {
-					if r.matching(p) && time.UnixMilli(p.at).Truncate(r.Suppress).Equal(bucket) {
+				for _, m := range groups[g] {
+					if s.matching(m) && floor(m.at, bucket) == start {
 						count++
 					}
 				}
-				out[r.Info.ID+" "+o.names[r.GroupBy[0].String()+raw]+" "+bucket.UTC().Format(time.RFC3339)] = count
+				hash := rs.ByID(s.id).Hash
+				id := plainHasher{}.GroupHash("", "alert", string(hash[:]), string(g.hash[:]), strconv.FormatInt(start, 10))
+				out[encodeID(id)] = wanted{s, s.id + " " + s.feature + " " + g.text + " " + time.UnixMilli(start).UTC().Format(time.TimeOnly), s.mode, count}
 			}
 		}
 	}
 	return out
 }
 
+func floor(at int64, span time.Duration) int64 {
+	return time.UnixMilli(at).Truncate(span).UnixMilli()
+}
+
+func (s *spec) bucket() time.Duration { return cmp.Or(s.suppress, s.window, 10*time.Minute) }
+
+// single reports whether one event alone decides: then late ones still fire, when they come.
+func (s *spec) single() bool {
+	return s.detector.kind == DetectScore || s.detector.kind == DetectCount && s.detector.need == 1
+}
+
 // matching reports whether an event is one of those that count: until events and what an
 // absence waits for are not.
-func (r *Rule) matching(p member) bool {
-	for i := range r.streams {
-		if p.is(i) && !r.streams[i].silent {
+func (s *spec) matching(m member) bool {
+	for i := range s.roles {
+		if m.is(i) && !s.roles[i].silent {
 			return true
 		}
 	}
 	return false
 }
 
+// of names the group of an event; false when it misses a field.
+func (g grouping) of(ev *Event) (groupID, bool) {
+	parts := []string{"group"}
+	for _, fields := range g.terms {
+		i := slices.IndexFunc(fields, ev.Has)
+		if i < 0 {
+			return groupID{}, false
+		}
+		parts = append(parts, fields[i].String(), ev.text[fields[i]])
+	}
+	tenant := ev.text[Tenant]
+	return groupID{plainHasher{}.GroupHash(tenant, parts...), tenant + " " + strings.Join(parts[1:], " ")}, true
+}
+
 // groups are the events of a rule by group, in order of time and identity, each once.
-func (o *obvious) groups(r *Rule) map[string][]member {
-	groups := map[string][]member{}
-	put := func(raw string, p member) {
-		for i, q := range groups[raw] {
-			if q.at == p.at && q.id == p.id {
-				groups[raw][i].mask |= p.mask
-				if p.ev != nil {
-					groups[raw][i].ev = p.ev
+func (o *obvious) groups(s *spec) map[groupID][]member {
+	groups := map[groupID][]member{}
+	put := func(g groupID, m member) {
+		for i := range groups[g] {
+			q := &groups[g][i]
+			if q.at == m.at && q.id == m.id {
+				q.roles |= m.roles
+				if m.ev != nil {
+					q.ev = m.ev
 				}
 				return
 			}
 		}
-		groups[raw] = append(groups[raw], p)
+		groups[g] = append(groups[g], m)
 	}
-	for _, ev := range o.s.events {
-		hits := o.m.Match(nil, ev)
-		i := slices.IndexFunc(hits, func(x Match) bool { return x.Rule == r.Index })
-		if i < 0 {
-			continue
+	pane := max(s.pane, time.Millisecond)
+	for _, ev := range o.events {
+		m := member{ev: ev}
+		for i := range s.roles {
+			if s.roles[i].holds(ev) {
+				m.roles |= 1 << i
+			}
 		}
 		at := ev.Time
-		if ev.Late {
-			if r.Detector.Kind != DetectScore && (r.Detector.Kind != DetectCount || r.Detector.Threshold > 1) {
+		if ev.Append.Sub(ev.Time) > testLateness {
+			if !s.single() {
 				continue
 			}
 			at = ev.Append
 		}
+		g, ok := s.group.of(ev)
+		if m.roles == 0 || !ok {
+			continue
+		}
 		hash := plainHasher{}.GroupHash(ev.text[Tenant], "id", ev.text[ServerInstance], ev.text[ID])
-		p := member{at: at.UnixMilli(), id: binary.BigEndian.Uint64(hash[:]), mask: 1, ev: ev}
-		if r.multi {
-			p.mask = uint64(hits[i].Add)
-		}
-		if r.Detector.Resolution > 0 {
-			p.at = at.Truncate(r.Detector.Resolution).UnixMilli()
-		}
-		name, raw, _ := ev.groupRaw(r.GroupBy[0])
-		o.names[r.GroupBy[0].String()+raw] = groupText([]GroupValue{{Field: name, Value: raw}})
-		put(raw, p)
+		m.at, m.id = floor(at.UnixMilli(), pane), binary.BigEndian.Uint64(hash[:])
+		put(g, m)
 	}
-	for i := range r.streams {
-		if src := r.streams[i].from; src != nil {
-			for raw, completions := range o.completions(src) {
-				for _, e := range completions {
-					put(raw, member{at: e.at, id: e.id, mask: 1 << i})
-				}
+	for i := range s.roles {
+		if s.roles[i].from == nil {
+			continue
+		}
+		for g, completions := range o.completions(s.roles[i].from) {
+			for _, e := range completions {
+				put(g, member{at: floor(e.at, pane), id: e.id, roles: 1 << i})
 			}
 		}
 	}
-	for raw := range groups {
-		slices.SortFunc(groups[raw], func(a, b member) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.id, b.id)) })
+	for g := range groups {
+		slices.SortFunc(groups[g], func(a, b member) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.id, b.id)) })
 	}
 	return groups
 }
 
-func (o *obvious) completions(r *Rule) map[string][]member {
-	if done, ok := o.done[r]; ok {
+func (o *obvious) completions(s *spec) map[groupID][]member {
+	if done, ok := o.done[s]; ok {
 		return done
 	}
-	done := map[string][]member{}
-	for raw, points := range o.groups(r) {
-		for _, e := range points {
-			if r.matching(e) && r.completes(e, points) {
-				done[raw] = append(done[raw], e)
+	done := map[groupID][]member{}
+	for g, members := range o.groups(s) {
+		for _, e := range members {
+			if s.matching(e) && s.completes(e, members) {
+				done[g] = append(done[g], e)
 			}
 		}
 	}
-	o.done[r] = done
+	o.done[s] = done
 	return done
 }
 
 // completes is the meaning of a rule, word for word.
-func (r *Rule) completes(e member, points []member) bool {
-	w := r.Detector.Window.Milliseconds()
-	if r.Detector.Kind == DetectAbsence {
-		for _, p := range points {
-			if r.Detector.After && p.is(1) && p.at >= e.at && p.at <= e.at+w || !r.Detector.After && p.at > e.at && p.at <= e.at+w {
+func (s *spec) completes(e member, members []member) bool {
+	w := s.window.Milliseconds()
+	switch {
+	case s.detector.kind == DetectAbsence:
+		for _, m := range members {
+			if s.detector.after && m.is(1) && m.at >= e.at && m.at <= e.at+w || !s.detector.after && m.at > e.at && m.at <= e.at+w {
 				return false
 			}
 		}
 		return true
-	}
-	if w == 0 {
+	case w == 0:
 		return true
 	}
 	var in []member
-	for _, p := range points {
-		if p.at > e.at-w && p.at <= e.at {
-			in = append(in, p)
+	for _, m := range members {
+		if m.at > e.at-w && m.at <= e.at {
+			in = append(in, m)
 		}
 	}
-	return r.Detector.satisfied(r, in)
+	return s.detector.satisfied(in)
 }
 
-func (d *Detector) satisfied(r *Rule, in []member) bool {
-	n, share, sum := 0.0, 0.0, 0.0
-	values := map[string]bool{}
-	for _, p := range in {
-		if d.Kind != DetectSequence && d.Kind != DetectAll && d.Kind != DetectAny && p.is(int(d.first)) {
-			n++
-			if p.is(int(d.first) + 1) {
-				share++
-			}
-			values[p.ev.text[ActorClientID]] = true
-			sum += p.ev.num[IOResultBytes-firstNumber]
+// categories are those of the findings that count.
+func (p *part) categories(ev *Event) map[string]bool {
+	out := map[string]bool{}
+	for _, f := range ev.finds {
+		if f.Dir == p.dir {
+			out[f.Cat] = true
 		}
 	}
-	switch d.Kind {
+	return out
+}
+
+func (p *part) satisfied(in []member) bool {
+	n, share, total := 0.0, 0.0, 0.0
+	values := map[string]bool{}
+	for _, m := range in {
+		if len(p.steps) > 0 || len(p.of) > 0 || !m.is(p.first) {
+			continue
+		}
+		n++
+		if m.is(p.first + 1) {
+			share++
+		}
+		switch {
+		case p.kind == DetectDistinct && p.field == NumFields:
+			for c := range p.categories(m.ev) {
+				values[c] = true
+			}
+		case p.kind == DetectDistinct:
+			v, _ := m.ev.raw(p.field)
+			values[v] = true
+		case p.kind == DetectSum:
+			total += m.ev.num[p.field-firstNumber]
+		}
+	}
+	switch p.kind {
 	case DetectCount:
-		return n >= d.Threshold
+		return n >= p.need
 	case DetectDistinct:
-		return float64(len(values)) >= d.Threshold
+		return float64(len(values)) >= p.need
 	case DetectSum:
-		return sum >= d.Threshold
+		return total >= p.need
 	case DetectRatio:
-		return n > 0 && share/n >= d.Threshold && share >= d.Min && n >= d.Total
+		return n > 0 && share/n >= p.need && share >= p.min && n >= p.total
 	case DetectAll:
-		return !slices.ContainsFunc(d.Parts, func(p Detector) bool { return !p.satisfied(r, in) })
+		return !slices.ContainsFunc(p.of, func(p part) bool { return !p.satisfied(in) })
 	case DetectAny:
-		return slices.ContainsFunc(d.Parts, func(p Detector) bool { return p.satisfied(r, in) })
+		return slices.ContainsFunc(p.of, func(p part) bool { return p.satisfied(in) })
 	}
 	var elements []int
-	for i := range d.Steps {
-		for range d.Steps[i].Count {
+	for i := range p.steps {
+		for range p.steps[i].count {
 			elements = append(elements, i)
 		}
 	}
-	if d.Ordered {
-		return d.walk(r, in, elements, -1, -1, "")
+	if p.ordered {
+		return p.walk(in, elements, -1, -1, "")
 	}
-	return d.shuffles(r, in, nil, elements)
+	return p.shuffles(in, nil, elements)
 }
 
 // shuffles tries every order of the steps.
-func (d *Detector) shuffles(r *Rule, in []member, order, left []int) bool {
+func (p *part) shuffles(in []member, order, left []int) bool {
 	if len(left) == 0 {
-		return d.walk(r, in, order, -1, -1, "")
+		return p.walk(in, order, -1, -1, "")
 	}
 	for i := range left {
-		rest := slices.Concat(left[:i], left[i+1:])
-		if d.shuffles(r, in, append(slices.Clone(order), left[i]), rest) {
+		if i > 0 && left[i] == left[i-1] {
+			continue
+		}
+		if p.shuffles(in, append(slices.Clone(order), left[i]), slices.Concat(left[:i], left[i+1:])) {
 			return true
 		}
 	}
@@ -206,26 +271,27 @@ func (d *Detector) shuffles(r *Rule, in []member, order, left []int) bool {
 }
 
 // walk tries every choice of later and later events for the steps.
-func (d *Detector) walk(r *Rule, in []member, elements []int, first, last int, value string) bool {
+func (p *part) walk(in []member, elements []int, first, last int, value string) bool {
 	if len(elements) == 0 {
 		return true
 	}
 	for i := last + 1; i < len(in); i++ {
-		undone := first >= 0 && d.Until && slices.ContainsFunc(in[first+1:i], func(p member) bool { return p.is(int(d.first) + len(d.Steps)) })
-		if undone {
+		if first >= 0 && p.until && slices.ContainsFunc(in[first+1:i], func(m member) bool { return m.is(p.first + len(p.steps)) }) {
 			return false
 		}
 		step := elements[0]
-		if !in[i].is(int(d.first) + step) {
+		if !in[i].is(p.first + step) {
 			continue
 		}
 		v := value
-		if d.Steps[step].joint {
+		if step >= p.joint {
 			v = ""
-			for _, f := range r.streams[int(d.first)+step].joined {
+			for _, f := range p.compare {
 				v += in[i].ev.text[f] + "\n"
 			}
-			v = strings.ToLower(v)
+			if !p.cased {
+				v = strings.ToLower(v)
+			}
 			if value != "" && v != value {
 				continue
 			}
@@ -234,7 +300,7 @@ func (d *Detector) walk(r *Rule, in []member, elements []int, first, last int, v
 		if from < 0 {
 			from = i
 		}
-		if d.walk(r, in, elements[1:], from, i, v) {
+		if p.walk(in, elements[1:], from, i, v) {
 			return true
 		}
 	}
