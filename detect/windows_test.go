@@ -16,7 +16,7 @@ func loadLines(text string) (*RuleSet, error) {
 }
 
 // tried counts the cases of something.
-type tried struct{ cases, rules, fired, firedCases, alerts int }
+type tried struct{ cases, firedCases, alerts int }
 
 // Alerts are a function of the events and the rules alone: over random rules and histories the
 // engine tells the alerts, and the final counts, of an evaluator that is too simple to be wrong.
