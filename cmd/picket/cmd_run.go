@@ -122,7 +122,7 @@ func classify(err error) error {
 	switch {
 	case errors.As(err, &setup), errors.As(err, &storeSetup), errors.As(err, &dest), kafka.Permanent(err):
 		return &exitError{exitConfig, err}
-	case errors.Is(err, syscall.EADDRINUSE):
+	case errors.Is(err, syscall.EADDRINUSE), errors.Is(err, syscall.EBUSY):
 		return &exitError{exitUnavailable, err}
 	case kafka.Unreachable(err):
 		return &exitError{exitUnavailable, err}

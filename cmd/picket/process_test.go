@@ -134,10 +134,10 @@ func TestRunStops(t *testing.T) {
 
 	// A second process keeps its hands off the data, and says whose it is.
 	pid := strconv.Itoa(p.cmd.Process.Pid)
-	picket(t, "run", "-c", conf).want(t, exitFailure, "in use by process "+pid)
+	picket(t, "run", "-c", conf).want(t, exitUnavailable, "in use by process "+pid, "data_dir")
 	away := "kafka:\n  brokers: ['" + p.says(t, `embedded broker is up" address=(\S+)`) + "']\n"
 	data := strings.TrimSuffix(conf, "picket.yaml") + "data"
-	picket(t, "run", "-c", setting(t, away+fmt.Sprintf("data_dir: %q\nclickhouse: {}", data))).want(t, exitFailure, pid, data)
+	picket(t, "run", "-c", setting(t, away+fmt.Sprintf("data_dir: %q\nclickhouse: {}", data))).want(t, exitUnavailable, pid, data, "data_dir")
 
 	p.stop(t)
 	for _, want := range []string{"msg=stopping", "msg=stopped"} {

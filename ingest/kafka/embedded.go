@@ -94,7 +94,7 @@ func lockDir(dir string) (*os.File, error) {
 		pid := make([]byte, 16)
 		n, _ := f.ReadAt(pid, 0)
 		f.Close()
-		return nil, fmt.Errorf("directory %s is in use by process %s; stop it, or choose another directory", dir, cmp.Or(string(pid[:n]), "(unknown)"))
+		return nil, &inUseError{dir, cmp.Or(string(pid[:n]), "(unknown)")}
 	}
 	if err := f.Truncate(0); err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -104,6 +104,12 @@ func lockDir(dir string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// inUseError is a directory that another process works on; it is a syscall.EBUSY.
+type inUseError struct{ dir, pid string }
+
+func (e *inUseError) Error() string        { return e.dir + " is in use by process " + e.pid }
+func (e *inUseError) Is(target error) bool { return target == syscall.EBUSY }
 
 type kfakeLog struct{ log *slog.Logger }
 

@@ -15,7 +15,7 @@ import (
 // fileLock is an advisory lock that the kernel drops when its holder dies, also by kill -9.
 type fileLock struct{ f *os.File }
 
-// errLocked says who holds a lock.
+// errLocked says who holds a lock; it is a syscall.EBUSY.
 type errLocked struct {
 	path string
 	pid  int
@@ -31,6 +31,8 @@ func (e *errLocked) Error() string {
 		return e.path + " is in use by another process"
 	}
 }
+
+func (e *errLocked) Is(target error) bool { return target == syscall.EBUSY }
 
 // tryLock locks dir, or returns an *errLocked that names the holder.
 func tryLock(dir string) (*fileLock, error) {

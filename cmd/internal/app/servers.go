@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"picket/cmd/internal/config"
@@ -23,18 +24,42 @@ type Servers struct {
 	Engine *embedded.Server
 }
 
+// Where the embedded servers listen when nothing is said: the ports that clients of the real
+// ones try first. A free one is taken where another program has them.
+const (
+	usualKafka      = "127.0.0.1:9092"
+	usualClickHouse = "127.0.0.1:8123"
+)
+
+// listen starts a server at the configured address; without one at the usual address, or on a free port.
+func listen(configured, usual string, log *slog.Logger, start func(addr string) error) error {
+	if configured != "" {
+		return start(configured)
+	}
+	err := start(usual)
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return err
+	}
+	log.Info("another program has the usual address, so a free port is taken", "usual", usual)
+	return start("127.0.0.1:0")
+}
+
 // StartServers starts what the configuration leaves open, and points the
 // configuration at it: from there on nobody can tell.
 func StartServers(ctx context.Context, c *config.Config, log *slog.Logger, progress Progress) (s *Servers, err error) {
 	s = &Servers{}
 	defer func() {
+		if errors.Is(err, syscall.EBUSY) {
+			err = fmt.Errorf("%w: stop that process, or give this one a data_dir of its own", err)
+		}
 		if err != nil {
 			s.Stop()
 		}
 	}()
 	if len(c.Kafka.Brokers) == 0 {
-		s.Broker, err = kafka.StartEmbedded(kafka.EmbeddedOptions{
-			Dir: filepath.Join(c.DataDir, "kafka"), Addr: c.Kafka.Embedded.Listen, Logger: quiet(log),
+		err = listen(c.Kafka.Embedded.Listen, usualKafka, log, func(addr string) (err error) {
+			s.Broker, err = kafka.StartEmbedded(kafka.EmbeddedOptions{Dir: filepath.Join(c.DataDir, "kafka"), Addr: addr, Logger: quiet(log)})
+			return err
 		})
 		if err != nil {
 			return s, err
@@ -58,7 +83,7 @@ func StartServers(ctx context.Context, c *config.Config, log *slog.Logger, progr
 		if err != nil {
 			return s, err
 		}
-		if err := s.Engine.Start(c.ClickHouse.Embedded.Listen); err != nil {
+		if err := listen(c.ClickHouse.Embedded.Listen, usualClickHouse, log, s.Engine.Start); err != nil {
 			return s, err
 		}
 		c.ClickHouse.URL = s.Engine.URL()

@@ -90,7 +90,7 @@ type Retention struct {
 }
 
 type KafkaEmbedded struct {
-	Listen string `yaml:"listen" format:"listen" doc:"Address of the embedded broker; port 0 picks a free one."`
+	Listen string `yaml:"listen" format:"listen" unset:"127.0.0.1:9092, or a free port where another program has it" doc:"Address of the embedded broker; port 0 picks a free one."`
 }
 
 type ClickHouse struct {
@@ -106,7 +106,7 @@ type ClickHouse struct {
 }
 
 type ClickHouseEmbedded struct {
-	Listen  string `yaml:"listen" format:"listen" doc:"Address of the embedded engine's HTTP interface; port 0 picks a free one."`
+	Listen  string `yaml:"listen" format:"listen" unset:"127.0.0.1:8123, or a free port where another program has it" doc:"Address of the embedded engine's HTTP interface; port 0 picks a free one."`
 	Readers int    `yaml:"readers" min:"1" max:"64" doc:"Queries that may run at once beside the writer."`
 }
 
@@ -175,7 +175,6 @@ func Default() *Config {
 			Partitions:        Partitions{Events: 6, Signals: 6},
 			Retention:         Retention{Raw: 3 * day, Signals: 7 * day, Alerts: 30 * day},
 			ReplicationFactor: 1,
-			Embedded:          KafkaEmbedded{Listen: "127.0.0.1:0"},
 		},
 		ClickHouse: ClickHouse{
 			User:          "default",
@@ -183,7 +182,7 @@ func Default() *Config {
 			TLS:           tls,
 			Compression:   "lz4",
 			InsertTimeout: 30 * time.Second,
-			Embedded:      ClickHouseEmbedded{Listen: "127.0.0.1:0", Readers: 4},
+			Embedded:      ClickHouseEmbedded{Readers: 4},
 		},
 		Rules: Rules{Builtin: true, Watch: 5 * time.Second},
 		Batch: Batch{MaxRows: 50_000, MaxBytes: 32 << 20, MaxWait: 500 * time.Millisecond},

@@ -115,7 +115,7 @@ func (d *demo) configure(dir string) (*config.Config, error) {
 	}
 	cfg.DataDir = filepath.Join(dir, "data")
 	cfg.Privacy.KeysFile = filepath.Join(dir, "keys.json")
-	cfg.Admin.Listen = "127.0.0.1:0"
+	cfg.Admin.Listen, cfg.Kafka.Embedded.Listen, cfg.ClickHouse.Embedded.Listen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	cfg.Kafka.Partitions = config.Partitions{Events: 3, Signals: 3}
 	cfg.Batch.MaxWait = 100 * time.Millisecond
 	keys, err := ingest.NewKeyring(rand.Reader, time.Now())

@@ -1,0 +1,38 @@
+package app
+
+import (
+	"log/slog"
+	"net"
+	"testing"
+)
+
+// TestUsualAddress has another program at the usual address: a free port is taken, and only
+// where the configuration leaves the choice.
+func TestUsualAddress(t *testing.T) {
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	busy := other.Addr().String()
+	var at string
+	open := func(addr string) error {
+		l, err := net.Listen("tcp", addr)
+		if err == nil {
+			at = l.Addr().String()
+			err = l.Close()
+		}
+		return err
+	}
+	log := slog.New(slog.DiscardHandler)
+	if err := listen("", busy, log, open); err != nil || at == "" || at == busy {
+		t.Errorf("listens at %q: %v", at, err)
+	}
+	free := at
+	if err := listen("", free, log, open); err != nil || at != free {
+		t.Errorf("the usual address is free, and it listens at %q: %v", at, err)
+	}
+	if err := listen(busy, free, log, open); err == nil {
+		t.Error("a configured address that is taken is no mistake")
+	}
+}
