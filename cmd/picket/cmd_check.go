@@ -3,10 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"picket/cmd/internal/config"
+	"picket/ingest"
 )
 
 // newCheckCmd is the parent of every check; by itself it runs all of them.
@@ -50,6 +53,19 @@ func allOf(found []error) error {
 	return err
 }
 
+// checkKeys reads the key file. One that nobody named may be made later, before 'picket run' needs it.
+func (e *env) checkKeys(cfg *config.Config) error {
+	_, err := ingest.LoadKeyring(cfg.Privacy.KeysFile)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrNotExist) && cfg.Privacy.KeysFile == filepath.Join(cfg.DataDir, "keys.json"):
+		fmt.Fprintf(e.stdout, "no keys at %s yet: 'picket keys new' makes them, and 'picket run' needs them\n", cfg.Privacy.KeysFile)
+		return nil
+	}
+	return keysError(cfg, err)
+}
+
 func newCheckConfigCmd(e *env) *cobra.Command {
 	var printDefault bool
 	cmd := &cobra.Command{
@@ -57,7 +73,7 @@ func newCheckConfigCmd(e *env) *cobra.Command {
 		Short: "Show everything wrong with the configuration",
 		Args:  cobra.MaximumNArgs(1),
 		Long: `Check config reads the configuration as 'picket run' does, with the environment and the secret files
-of this shell, and shows every problem at once.`,
+of this shell, and shows every problem at once. It also reads the key file.`,
 		Example: `  picket check config
   picket check config /etc/picket/picket.yaml
   picket check config --print-default > picket.yaml`,
@@ -78,6 +94,9 @@ of this shell, and shows every problem at once.`,
 			path := cfg.Path
 			if path == "" {
 				path = "no configuration file, so the defaults"
+			}
+			if err := e.checkKeys(cfg); err != nil {
+				return err
 			}
 			_, err = fmt.Fprintf(e.stdout, "%s: ok\n", path)
 			return err

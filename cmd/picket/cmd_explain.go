@@ -18,10 +18,11 @@ import (
 func newExplainCmd(e *env) *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
-		Use:     "explain <rule> [file|-]",
-		Short:   "Show what a rule compiled to, and why an event matches it or not",
-		GroupID: groupLook,
-		Args:    cobra.RangeArgs(1, 2),
+		Use:               "explain <rule> [file|-]",
+		Short:             "Show what a rule compiled to, and why an event matches it or not",
+		GroupID:           groupLook,
+		Args:              cobra.RangeArgs(1, 2),
+		ValidArgsFunction: e.completeRules,
 		Long: `Explain prints the conditions of a rule as they are evaluated, and which of them the index finds it by. With
 a file of events, one a line in any accepted format, it prints for each what every condition saw and said.
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"net/netip"
 	"strings"
 	"text/tabwriter"
 
@@ -48,6 +49,9 @@ Without a value it reads one from standard input, which keeps it out of the shel
 			keys, _, err := e.loadKeys(nil)
 			if err != nil {
 				return err
+			}
+			if _, err := netip.ParseAddr(detect.Normalize(class, value)); class == "ip" && err != nil {
+				fmt.Fprintf(e.stderr, "note: this is no IP address: it is looked up as it is written, and finds only events that have the same text\n")
 			}
 			w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
 			for _, f := range keys.Lookup(tenant, class, value) {

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -147,6 +148,18 @@ func newKeysDestroyCmd(e *env) *cobra.Command {
 		Short:   "Erase a pseudonym key, and with it the link to everything stored under it",
 		Args:    cobra.RangeArgs(1, 2),
 		Example: "  picket keys list\n  picket keys destroy k7phl5a6e",
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveDefault
+			}
+			quiet := *e
+			quiet.stderr = io.Discard
+			k, _, err := quiet.loadKeys(nil)
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveError
+			}
+			return destroyable(k, time.Now()), cobra.ShellCompDirectiveNoFileComp
+		},
 		Long: `Destroy erases a key that is not in force any more. It cannot be undone: what was stored under the key stays,
 and nobody can link it to a person again, by 'picket hash' or otherwise. Copies of the key file still hold it.`,
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -167,4 +180,14 @@ and nobody can link it to a person again, by 'picket hash' or otherwise. Copies 
 			return nil
 		},
 	}
+}
+
+// destroyable are the keys that are not in force, with when they came into it.
+func destroyable(k *ingest.Keyring, now time.Time) (out []string) {
+	for _, key := range k.Keys() {
+		if key.ID != k.InForce(now) {
+			out = append(out, key.ID+"\tin force from "+key.NotBefore.Format(time.DateTime))
+		}
+	}
+	return out
 }

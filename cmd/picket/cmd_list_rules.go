@@ -132,10 +132,11 @@ func printRulesJSON(w io.Writer, rs *detect.RuleSet) error {
 
 func newRulesShowCmd(e *env) *cobra.Command {
 	return &cobra.Command{
-		Use:     "show <id>",
-		Short:   "Show what a rule is for, and what to do when it fires",
-		Args:    cobra.ExactArgs(1),
-		Example: "  picket rules show AU-01",
+		Use:               "show <id>",
+		Short:             "Show what a rule is for, and what to do when it fires",
+		Args:              cobra.ExactArgs(1),
+		Example:           "  picket rules show AU-01",
+		ValidArgsFunction: e.completeRules,
 		RunE: func(_ *cobra.Command, args []string) error {
 			cfg, err := e.config()
 			if err != nil {
@@ -153,6 +154,26 @@ func newRulesShowCmd(e *env) *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// completeRules offers the rules' ids with their titles as the first argument.
+func (e *env) completeRules(_ *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	quiet := *e // a shell has no use for messages
+	quiet.stderr = io.Discard
+	_, rs, err := quiet.rulesIn("")
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var out []string
+	for _, r := range rs.Rules() {
+		if strings.HasPrefix(r.Info.ID, strings.ToUpper(typed)) {
+			out = append(out, r.Info.ID+"\t"+r.Info.Title)
+		}
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
 }
 
 func unknownRule(rs *detect.RuleSet, id string) error {

@@ -82,8 +82,8 @@ func (e *env) verifyTopics(cmd *cobra.Command, t *kafka.Topics, specs []kafka.To
 		warned++
 		fmt.Fprintf(e.stderr, "warning: %s: %s\n", p.Topic, p.Text)
 	})
-	if err == nil {
-		fmt.Fprintf(e.stdout, "%s verified, %s\n", count(len(specs), "topic"), count(warned, "warning"))
+	if err == nil { // one more holds the numbers of partitions
+		fmt.Fprintf(e.stdout, "%s verified, %s\n", count(len(specs)+1, "topic"), count(warned, "warning"))
 	}
 	return err
 }

@@ -44,16 +44,39 @@ func readRules(c *config.Config) (*ruleFiles, error) {
 		}
 	}
 	for i, dir := range c.Rules.Dirs {
-		if err := f.gather("dir"+strconv.Itoa(i), dir+string(filepath.Separator), os.DirFS(dir)); err != nil {
+		if err := f.folder("dir"+strconv.Itoa(i), dir); err != nil {
 			return nil, fmt.Errorf("read rules in %s: %w", dir, err)
 		}
 	}
 	if dir := c.Rules.ListsDir; dir != "" {
-		if err := f.gather("lists", dir+string(filepath.Separator), os.DirFS(dir)); err != nil {
+		if err := f.folder("lists", dir); err != nil {
 			return nil, fmt.Errorf("read lists in %s: %w", dir, err)
 		}
 	}
 	return f, nil
+}
+
+// folder reads the files of a folder, or one file. A folder without any is a mistake: its rules
+// would be missed by nobody.
+func (f *ruleFiles) folder(below, dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return errors.Unwrap(err) // the caller names the folder
+	}
+	if !info.IsDir() {
+		data, err := os.ReadFile(dir)
+		to := path.Join(below, filepath.Base(dir))
+		f.all[to], f.names[to] = &fstest.MapFile{Data: data}, dir
+		return err
+	}
+	before := len(f.all)
+	if err := f.gather(below, dir+string(filepath.Separator), os.DirFS(dir)); err != nil {
+		return err
+	}
+	if len(f.all) == before {
+		return errors.New("there are no *.yaml files")
+	}
+	return nil
 }
 
 func (f *ruleFiles) compile(c *config.Config, opts detect.LoadOptions) (*detect.RuleSet, diag.Problems, error) {
@@ -110,7 +133,7 @@ func (f *ruleFiles) gather(below, shown string, fsys fs.FS) error {
 		}
 		to := path.Join(below, name)
 		if strings.HasPrefix(name, "lists/") {
-			to = name
+			to = path.Join("lists", below, name)
 		}
 		f.all[to] = &fstest.MapFile{Data: data}
 		f.names[to] = shown + filepath.FromSlash(name)
