@@ -155,7 +155,7 @@ type auditor struct {
 
 func (a *auditor) run(ctx context.Context) (*auditReport, error) {
 	r := &auditReport{Topic: a.cfg.Kafka.Topics.Events, Group: a.cfg.Kafka.GroupPrefix + "." + role.Store, Problems: []string{}}
-	logs, err := readOffsets(ctx, a.cfg, a.kafka, r.Topic, r.Group)
+	logs, err := a.offsets(ctx, r.Group, r.Topic)
 	if err != nil {
 		return nil, err
 	}
@@ -182,10 +182,21 @@ func (a *auditor) run(ctx context.Context) (*auditReport, error) {
 	return r, nil
 }
 
+func (a *auditor) offsets(ctx context.Context, group, topic string) ([]kafka.Offsets, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	t, err := kafka.NewTopics(ctx, a.kafka)
+	if err != nil {
+		return nil, err
+	}
+	defer t.Close()
+	return t.Offsets(ctx, group, topic)
+}
+
 // maxSpans is how many missing ranges of a partition are looked at.
 const maxSpans = 1000
 
-func (a *auditor) partition(ctx context.Context, topic string, n int, l logOffsets) (partitionAudit, error) {
+func (a *auditor) partition(ctx context.Context, topic string, n int, l kafka.Offsets) (partitionAudit, error) {
 	p := partitionAudit{Partition: n, Start: l.Start, End: l.End, Committed: l.Committed}
 	done := l.Committed // everything below must be stored
 	if done < 0 {

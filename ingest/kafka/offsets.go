@@ -52,6 +52,47 @@ func fetchOffsets(ctx context.Context, client *kgo.Client, group, topic string, 
 	return out, nil
 }
 
+// Offsets are the ends of a partition's log, and how far a group is with it.
+type Offsets struct {
+	Start, End int64
+	Committed  int64 // everything before it is done; -1 if nothing was committed
+}
+
+// Offsets asks for each partition of a topic. It joins no group, and reads the commits before
+// the ends of the logs, so that a group at work does not seem to be beyond them.
+func (t *Topics) Offsets(ctx context.Context, group, topic string) ([]Offsets, error) {
+	n, err := partitionCount(ctx, t.client, topic)
+	if err != nil {
+		return nil, err
+	}
+	parts := make([]int32, n)
+	for i := range parts {
+		parts[i] = int32(i)
+	}
+	var done map[int32]position
+	for range backoff(ctx, 5) {
+		done, err = fetchOffsets(ctx, t.client, group, topic, parts)
+		if err == nil || !transient(err) {
+			break
+		}
+	}
+	if err != nil && !errors.Is(err, kgo.GroupIdNotFound) {
+		return nil, err
+	}
+	logs, err := listBounds(ctx, t.client, topic, parts)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Offsets, n)
+	for p, l := range logs {
+		out[p] = Offsets{Start: l.first, End: l.last, Committed: -1}
+		if pos, ok := done[p]; ok && !pos.none {
+			out[p].Committed = pos.offset
+		}
+	}
+	return out, nil
+}
+
 // errNoAnswer says that a commit was sent, and may be done or still on its way.
 var errNoAnswer = errors.New("no answer to a commit")
 
