@@ -12,6 +12,9 @@ func (o *observer) answered(c *call, a *answer) {
 	if a.err == nil && result != nil {
 		o.learn(c, result)
 	}
+	if o.greeting && c.dir == toServer {
+		o.greeted() // a server that answers has said its name, or does not begin with it
+	}
 	e := o.callEvent(c)
 	e.Outcome = "success"
 	e.IO.DurationMS = ptr(float64(a.at.Sub(c.at).Microseconds()) / float64(time.Millisecond/time.Microsecond))

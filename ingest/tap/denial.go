@@ -25,7 +25,8 @@ var failures = []struct {
 	reason string
 	text   *regexp.Regexp
 }{
-	{"unknown_tool", regexp.MustCompile(`(?i)unknown (tool|method)|(tool|method) .{0,256}?not found|method not found|no such (tool|method)`)},
+	{"unknown_tool", regexp.MustCompile(`(?i)unknown tool|tool .{0,256}?not found|no such tool`)},
+	{"unknown_method", regexp.MustCompile(`(?i)unknown method|method .{0,256}?not found|method not found|no such method`)},
 	{"rate_limited", regexp.MustCompile(`(?i)rate.?limit|too many requests|\bquota exceeded`)},
 	{"timeout", regexp.MustCompile(`(?i)\btimed? ?out\b|\bETIMEDOUT\b|deadline exceeded`)},
 	{"invalid_params", regexp.MustCompile(`(?i)input validation error|invalid (arguments|params|parameters)`)},
@@ -66,7 +67,7 @@ func errorCode(text string) *int64 {
 
 // codeReasons are the protocol's own codes; texts refine them.
 var codeReasons = map[int64]string{
-	-32700: "parse_error", -32600: "invalid_request", -32601: "unknown_tool", -32602: "invalid_params", -32603: "internal_error",
+	-32700: "parse_error", -32600: "invalid_request", -32601: "unknown_method", -32602: "invalid_params", -32603: "internal_error",
 	-32002: "resource_not_found", -32042: "elicitation_required",
 	-32020: "header_mismatch", -32021: "missing_client_capability", -32022: "unsupported_version",
 }

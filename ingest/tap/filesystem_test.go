@@ -59,7 +59,7 @@ var filesystemSession = []struct {
 	{toolCall(11, "no_such_tool", `{}`), []string{"tool_call failure unknown_tool no_such_tool"}},
 	{toolCall(12, "read_text_file", `{}`), []string{"tool_call failure invalid_params read_text_file"}},
 	{toolCall(13, "read_text_file", `{"path":"ROOT/missing"}`), []string{"tool_call failure tool_error read_text_file"}},
-	{`{"jsonrpc":"2.0","id":14,"method":"admin/dump"}`, []string{"error error unknown_tool"}},
+	{`{"jsonrpc":"2.0","id":14,"method":"admin/dump"}`, []string{"error error unknown_method"}},
 	{toolCall(15, "read_text_file", `{"path":"ROOT/.env"}`), []string{"tool_call success read_text_file"}},
 }
 

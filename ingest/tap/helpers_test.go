@@ -222,6 +222,7 @@ func (l *lines) server(text string) { l.line(toClient, text) }
 
 func (l *lines) events() []event {
 	l.tb.Helper()
+	l.o.greeted()
 	for len(l.o.outbox.ch) > 0 {
 		r := <-l.o.outbox.ch
 		l.o.outbox.done(int64(len(r)))

@@ -196,6 +196,9 @@ func (o *observer) rpcError(e *event, a *answer, rpc map[string]json.RawMessage)
 	if r := failure(text); r != "" && e.Reason != "header_mismatch" {
 		e.Reason = r
 	}
+	if e.Reason == "unknown_method" && e.MCP.Tool != "" {
+		e.Reason = "unknown_tool" // tools/call is known to every server that has tools
+	}
 	o.quoteResult(e, a.err, int64(len(a.err)))
 	return text
 }

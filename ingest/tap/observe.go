@@ -2,6 +2,7 @@ package tap
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -32,7 +33,9 @@ type observer struct {
 	noisy    int // events about unreadable lines since the last heartbeat
 
 	server   serverFields
-	fallback string // server name until the server has told its own
+	fallback string   // server name where the server never tells its own
+	greeting bool     // the server may still tell its name
+	early    []*event // of that time, without a name
 	client   *clientFields
 	protocol string
 	calls    *pending
@@ -41,7 +44,11 @@ type observer struct {
 	lost     *atomic.Uint64
 }
 
-const maxNoise = 10 // events about unreadable lines between two heartbeats
+const (
+	maxNoise    = 10 // events about unreadable lines between two heartbeats
+	maxEarly    = 32 // events that wait for the server's name
+	maxGreeting = 10 * time.Second
+)
 
 // run works until stop is closed and everything that was put before is done.
 func (o *observer) run(ctx context.Context, stop <-chan struct{}) {
@@ -74,6 +81,7 @@ func (o *observer) run(ctx context.Context, stop <-chan struct{}) {
 
 // finish tells what never got an answer, and that the tap ends.
 func (o *observer) finish(exitCode int) {
+	o.greeted()
 	for _, c := range o.calls.drain() {
 		o.unanswered(c, "server_exit")
 	}
@@ -84,6 +92,9 @@ func (o *observer) finish(exitCode int) {
 }
 
 func (o *observer) sweep(now time.Time) {
+	if len(o.early) > 0 && now.Sub(o.early[0].at) > maxGreeting {
+		o.greeted()
+	}
 	for _, c := range o.calls.expire(now) {
 		reason := "timeout"
 		if !c.cancelled.IsZero() {
@@ -250,11 +261,19 @@ func (o *observer) notification(m *message, method string, params map[string]jso
 }
 
 func (o *observer) newEvent(kind string, at time.Time) *event {
-	e := &event{Type: kind, at: at, Tenant: o.opt.Tenant, Env: o.opt.Env, Server: o.server, Actor: o.actor, Client: o.client}
-	if e.Server.Name == "" {
-		e.Server.Name = o.fallback
+	return &event{Type: kind, at: at, Tenant: o.opt.Tenant, Env: o.opt.Env, Server: o.server, Actor: o.actor, Client: o.client}
+}
+
+// greeted lets go of the events that waited for the server's name: it is known now, or will
+// hardly come.
+func (o *observer) greeted() {
+	o.greeting = false
+	early := o.early
+	o.early = nil
+	for _, e := range early {
+		e.Server.Name, e.Server.Version = o.server.Name, o.server.Version
+		o.emit(e)
 	}
-	return e
 }
 
 func (o *observer) heartbeat(reason string) { o.emit(o.beat(reason)) }
@@ -273,6 +292,13 @@ func (o *observer) beat(reason string) *event {
 // emit numbers the event and queues it. A dropped one keeps its number, and
 // messages that never became events take one each: the gap is the loss.
 func (o *observer) emit(e *event) {
+	if e.Server.Name == "" && o.greeting {
+		if o.early = append(o.early, e); len(o.early) == maxEarly {
+			o.greeted()
+		}
+		return
+	}
+	e.Server.Name = cmp.Or(e.Server.Name, o.fallback)
 	if n := o.lost.Load(); n > o.unseen {
 		o.seq += n - o.unseen
 		o.unseen = n

@@ -1,6 +1,7 @@
 package tap
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,34 +60,35 @@ func TestOutcomes(t *testing.T) {
 		lines []string // c: client, s: server
 		want  string
 	}{
-		"tool says error":        {[]string{"c" + call, `s{"id":1,"result":{"isError":true,"content":[{"type":"text","text":"ENOENT: no such file"}]}}`}, "tool_call failure tool_error"},
-		"tool unknown, by text":  {[]string{"c" + call, `s{"id":1,"result":{"isError":true,"content":[{"type":"text","text":"MCP error -32602: Tool x not found"}]}}`}, "tool_call failure unknown_tool"},
-		"tool unknown, by code":  {[]string{"c" + call, `s{"id":1,"error":{"code":-32602,"message":"Unknown tool: x"}}`}, "tool_call error unknown_tool"},
-		"bad params":             {[]string{"c" + call, `s{"id":1,"error":{"code":-32602,"message":"Invalid params"}}`}, "tool_call error invalid_params"},
-		"refused by error":       {[]string{`c{"id":1,"method":"resources/read","params":{"uri":"file:///etc/shadow"}}`, `s{"id":1,"error":{"code":-32603,"message":"EACCES: permission denied"}}`}, "resource_read denied policy_denied; authorization denied policy_denied"},
-		"method unknown":         {[]string{`c{"id":1,"method":"admin/reset"}`, `s{"id":1,"error":{"code":-32601,"message":"Method not found"}}`}, "error error unknown_tool"},
-		"header mismatch":        {[]string{"c" + call, `s{"id":1,"error":{"code":-32020,"message":"header mismatch"}}`}, "tool_call error header_mismatch"},
-		"rate limited":           {[]string{"c" + call, `s{"id":1,"result":{"isError":true,"content":[{"type":"text","text":"429 Too Many Requests"}]}}`}, "tool_call failure rate_limited"},
-		"prompt":                 {[]string{`c{"id":1,"method":"prompts/get","params":{"name":"p"}}`, `s{"id":1,"result":{"messages":[]}}`}, "prompt_get success "},
-		"ping is nothing":        {[]string{`c{"id":1,"method":"ping"}`, `s{"id":1,"result":{}}`}, ""},
-		"elicitation":            {[]string{`s{"id":1,"method":"elicitation/create","params":{"message":"your password?"}}`, `c{"id":1,"result":{"action":"decline"}}`}, "elicitation failure decline"},
-		"sampling":               {[]string{`s{"id":1,"method":"sampling/createMessage","params":{"messages":[]}}`, `c{"id":1,"result":{"role":"assistant"}}`}, "elicitation success "},
-		"roots":                  {[]string{`s{"id":1,"method":"roots/list"}`, `c{"id":1,"result":{"roots":[]}}`}, "discovery success "},
-		"ids of both sides":      {[]string{"c" + call, `s{"id":1,"method":"roots/list"}`, `c{"id":1,"result":{"roots":[]}}`, `s{"id":1,"result":{}}`}, "discovery success ; tool_call success "},
-		"number is not a string": {[]string{"c" + call, `s{"id":"1","result":{}}`}, ""},
-		"1.0 is 1":               {[]string{"c" + call, `s{"id":1.0,"result":{}}`}, "tool_call success "},
-		"stray response is old":  {[]string{`c{"id":1,"method":"ping"}`, `s{"id":1,"result":{}}`, `s{"id":1,"result":{}}`, "c" + call}, ""},
-		"batch":                  {[]string{`c[{"id":1,"method":"tools/call","params":{"name":"a"}},{"method":"notifications/x"},{"id":2,"method":"tools/call","params":{"name":"b"}}]`, `s[{"id":2,"result":{}},{"id":1,"result":{"isError":true,"content":[]}}]`}, "tool_call success ; tool_call failure tool_error"},
-		"id used twice":          {[]string{"c" + call, "c" + call, `s{"id":1,"result":{}}`, `s{"id":1,"error":{"code":-32603,"message":"x"}}`}, "tool_call success ; tool_call error internal_error"},
-		"garbage":                {[]string{"snot json", "c{]"}, "error error malformed_message; error error malformed_message"},
-		"empty batch":            {[]string{"c[]"}, ""},
-		"scalar":                 {[]string{"c17", `c"x"`, "cnull", "c{}"}, "error error malformed_message; error error malformed_message; error error malformed_message; error error malformed_message"},
-		"error without id":       {[]string{`s{"id":null,"error":{"code":-32700,"message":"Parse error"}}`}, "error error parse_error"},
-		"list changed":           {[]string{`s{"method":"notifications/tools/list_changed"}`}, "discovery success list_changed"},
-		"asks within a result":   {[]string{"c" + call, `s{"id":1,"result":{"resultType":"input_required","inputRequests":{"k":{"method":"elicitation/create","params":{"message":"m"}}}}}`}, "tool_call success ; elicitation unknown "},
-		"case of keys counts":    {[]string{`c{"id":1,"METHOD":"x","method":"tools/call","params":{"name":"a"}}`, `s{"id":1,"result":{}}`}, "tool_call success "},
-		"arguments are a list":   {[]string{`c{"id":1,"method":"tools/call","params":{"name":"a","arguments":[1,"x"]}}`, `s{"id":1,"result":[1]}`}, "tool_call success "},
-		"params are a string":    {[]string{`c{"id":1,"method":"tools/call","params":"x"}`, `s{"id":1,"result":"done"}`}, "tool_call success "},
+		"tool says error":         {[]string{"c" + call, `s{"id":1,"result":{"isError":true,"content":[{"type":"text","text":"ENOENT: no such file"}]}}`}, "tool_call failure tool_error"},
+		"tool unknown, by text":   {[]string{"c" + call, `s{"id":1,"result":{"isError":true,"content":[{"type":"text","text":"MCP error -32602: Tool x not found"}]}}`}, "tool_call failure unknown_tool"},
+		"tool unknown, by code":   {[]string{"c" + call, `s{"id":1,"error":{"code":-32602,"message":"Unknown tool: x"}}`}, "tool_call error unknown_tool"},
+		"bad params":              {[]string{"c" + call, `s{"id":1,"error":{"code":-32602,"message":"Invalid params"}}`}, "tool_call error invalid_params"},
+		"refused by error":        {[]string{`c{"id":1,"method":"resources/read","params":{"uri":"file:///etc/shadow"}}`, `s{"id":1,"error":{"code":-32603,"message":"EACCES: permission denied"}}`}, "resource_read denied policy_denied; authorization denied policy_denied"},
+		"method unknown":          {[]string{`c{"id":1,"method":"admin/reset"}`, `s{"id":1,"error":{"code":-32601,"message":"Method not found"}}`}, "error error unknown_method"},
+		"tool unknown, by method": {[]string{"c" + call, `s{"id":1,"error":{"code":-32601,"message":"Method not found"}}`}, "tool_call error unknown_tool"},
+		"header mismatch":         {[]string{"c" + call, `s{"id":1,"error":{"code":-32020,"message":"header mismatch"}}`}, "tool_call error header_mismatch"},
+		"rate limited":            {[]string{"c" + call, `s{"id":1,"result":{"isError":true,"content":[{"type":"text","text":"429 Too Many Requests"}]}}`}, "tool_call failure rate_limited"},
+		"prompt":                  {[]string{`c{"id":1,"method":"prompts/get","params":{"name":"p"}}`, `s{"id":1,"result":{"messages":[]}}`}, "prompt_get success "},
+		"ping is nothing":         {[]string{`c{"id":1,"method":"ping"}`, `s{"id":1,"result":{}}`}, ""},
+		"elicitation":             {[]string{`s{"id":1,"method":"elicitation/create","params":{"message":"your password?"}}`, `c{"id":1,"result":{"action":"decline"}}`}, "elicitation failure decline"},
+		"sampling":                {[]string{`s{"id":1,"method":"sampling/createMessage","params":{"messages":[]}}`, `c{"id":1,"result":{"role":"assistant"}}`}, "elicitation success "},
+		"roots":                   {[]string{`s{"id":1,"method":"roots/list"}`, `c{"id":1,"result":{"roots":[]}}`}, "discovery success "},
+		"ids of both sides":       {[]string{"c" + call, `s{"id":1,"method":"roots/list"}`, `c{"id":1,"result":{"roots":[]}}`, `s{"id":1,"result":{}}`}, "discovery success ; tool_call success "},
+		"number is not a string":  {[]string{"c" + call, `s{"id":"1","result":{}}`}, ""},
+		"1.0 is 1":                {[]string{"c" + call, `s{"id":1.0,"result":{}}`}, "tool_call success "},
+		"stray response is old":   {[]string{`c{"id":1,"method":"ping"}`, `s{"id":1,"result":{}}`, `s{"id":1,"result":{}}`, "c" + call}, ""},
+		"batch":                   {[]string{`c[{"id":1,"method":"tools/call","params":{"name":"a"}},{"method":"notifications/x"},{"id":2,"method":"tools/call","params":{"name":"b"}}]`, `s[{"id":2,"result":{}},{"id":1,"result":{"isError":true,"content":[]}}]`}, "tool_call success ; tool_call failure tool_error"},
+		"id used twice":           {[]string{"c" + call, "c" + call, `s{"id":1,"result":{}}`, `s{"id":1,"error":{"code":-32603,"message":"x"}}`}, "tool_call success ; tool_call error internal_error"},
+		"garbage":                 {[]string{"snot json", "c{]"}, "error error malformed_message; error error malformed_message"},
+		"empty batch":             {[]string{"c[]"}, ""},
+		"scalar":                  {[]string{"c17", `c"x"`, "cnull", "c{}"}, "error error malformed_message; error error malformed_message; error error malformed_message; error error malformed_message"},
+		"error without id":        {[]string{`s{"id":null,"error":{"code":-32700,"message":"Parse error"}}`}, "error error parse_error"},
+		"list changed":            {[]string{`s{"method":"notifications/tools/list_changed"}`}, "discovery success list_changed"},
+		"asks within a result":    {[]string{"c" + call, `s{"id":1,"result":{"resultType":"input_required","inputRequests":{"k":{"method":"elicitation/create","params":{"message":"m"}}}}}`}, "tool_call success ; elicitation unknown "},
+		"case of keys counts":     {[]string{`c{"id":1,"METHOD":"x","method":"tools/call","params":{"name":"a"}}`, `s{"id":1,"result":{}}`}, "tool_call success "},
+		"arguments are a list":    {[]string{`c{"id":1,"method":"tools/call","params":{"name":"a","arguments":[1,"x"]}}`, `s{"id":1,"result":[1]}`}, "tool_call success "},
+		"params are a string":     {[]string{`c{"id":1,"method":"tools/call","params":"x"}`, `s{"id":1,"result":"done"}`}, "tool_call success "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLines(t, nil)
@@ -194,4 +196,58 @@ func TestResourceURIHasNoSecrets(t *testing.T) {
 			t.Errorf("%s: %s", in, got)
 		}
 	}
+}
+
+// Before initialize is answered the server has no name: what happens then waits for it, so that
+// it is not told of a server called like the command.
+func TestEventsWaitForTheName(t *testing.T) {
+	names := func(l *lines) (out []string) {
+		for len(l.o.outbox.ch) > 0 {
+			_ = l.sink.Send(t.Context(), [][]byte{<-l.o.outbox.ch})
+		}
+		for i, e := range events(t, l.sink.all()) {
+			if e.Seq != uint64(i) {
+				t.Errorf("event %d has the number %d", i, e.Seq)
+			}
+			out = append(out, e.Type+" of "+e.Server.Name)
+		}
+		return out
+	}
+	want := func(l *lines, want ...string) {
+		t.Helper()
+		if got := names(l); !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	l := newLines(t, nil)
+	l.client(`{"id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18"}}`)
+	l.server("starting up")
+	l.o.heartbeat("")
+	want(l)
+	l.server(`{"id":1,"result":{"protocolVersion":"2025-06-18","serverInfo":{"name":"notes","version":"2"}}}`)
+	want(l, "error of notes", "heartbeat of notes", "discovery of notes")
+
+	l = newLines(t, nil) // nobody ever says a name
+	l.server("starting up")
+	l.o.sweep(l.now.Add(9 * time.Second))
+	want(l)
+	l.o.sweep(l.now.Add(11 * time.Second))
+	l.o.heartbeat("")
+	want(l, "error of notes-server", "heartbeat of notes-server")
+
+	l = newLines(t, nil)
+	for range maxEarly {
+		l.o.heartbeat("")
+	}
+	if got := names(l); len(got) != maxEarly {
+		t.Errorf("%d events were let go when the room was full", len(got))
+	}
+
+	l = newLines(t, func(o *Options) { o.ServerName = "given" })
+	l.server("starting up")
+	want(l, "error of given")
+	l = newLines(t, nil)
+	l.server("starting up")
+	l.o.finish(1)
+	want(l, "error of notes-server", "heartbeat of notes-server")
 }

@@ -54,6 +54,11 @@ func TestSinkThatFailsAndThatStalls(t *testing.T) {
 			if strings.Contains(log.String(), "canary") || !strings.Contains(log.String(), "not every event was delivered") {
 				t.Errorf("log: %s", &log)
 			}
+			var events, delivered, lost, unread uint64
+			_, sums, _ := strings.Cut(log.String(), "not every event was delivered\" ")
+			if _, err := fmt.Sscanf(sums, "events=%d delivered=%d lost=%d messages_not_read=%d", &events, &delivered, &lost, &unread); err != nil || events != delivered+lost || lost+unread < st.Dropped {
+				t.Errorf("%v: of %d dropped the log says %s", err, st.Dropped, sums)
+			}
 		})
 	}
 }

@@ -204,8 +204,8 @@ func (t *Tap) Run(ctx context.Context) (exitCode int, err error) {
 	case <-end.C: // a sink that does not heed its context
 	}
 	child.release()
-	if st := t.Stats(); st.Events > st.Shipped || st.Dropped > 0 {
-		t.opt.Logger.Warn("tap: not every event was delivered", "events", st.Events, "delivered", st.Shipped, "dropped", st.Dropped)
+	if st, unseen := t.Stats(), t.lost.Load(); st.Events > st.Shipped || unseen > 0 {
+		t.opt.Logger.Warn("tap: not every event was delivered", "events", st.Events, "delivered", st.Shipped, "lost", st.Events-st.Shipped, "messages_not_read", unseen)
 	}
 	return code, nil
 }
@@ -213,7 +213,7 @@ func (t *Tap) Run(ctx context.Context) (exitCode int, err error) {
 func (t *Tap) observer(inbox *queue[message], outbox *queue[[]byte], room <-chan struct{}) *observer {
 	name := filepath.Base(t.opt.Command[0])
 	return &observer{
-		opt: &t.opt, log: t.opt.Logger, count: &t.count, inbox: inbox, outbox: outbox, room: room,
+		greeting: t.opt.ServerName == "", opt: &t.opt, log: t.opt.Logger, count: &t.count, inbox: inbox, outbox: outbox, room: room,
 		actor:    actorFields{ClientID: t.opt.ClientID, AuthMethod: "env"},
 		server:   serverFields{Name: t.opt.ServerName, Instance: t.opt.Instance, Transport: "stdio"},
 		fallback: strings.TrimSuffix(name, ".exe"),
