@@ -44,7 +44,6 @@ type App struct {
 	metrics *role.Metrics
 	health  *role.Health
 	preview *alerting.Preview
-	rules   *ruleMetrics
 	reload  []func(*detect.RuleSet) // of the roles that judge by rules
 
 	servers *Servers
@@ -62,8 +61,7 @@ func Start(ctx context.Context, cfg *config.Config, opt Options) (_ *App, err er
 	a := &App{cfg: cfg, opt: opt, log: opt.Log, reg: prometheus.NewRegistry(), health: role.NewHealth()}
 	a.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a.metrics = role.NewMetrics(a.reg)
-	a.rules = newRuleMetrics(a.reg)
-	a.rules.good(opt.Rules)
+	a.metrics.Reloaded(opt.Rules.Hash())
 	a.inForce(opt.Rules)
 	for _, c := range ingest.Classes() {
 		a.metrics.Dead.WithLabelValues(string(c))
@@ -124,7 +122,7 @@ func (a *App) start(ctx context.Context, tell []alerting.Destination) error {
 	for _, run := range runs {
 		a.roles.Go(func() error { return run(ctx) })
 	}
-	w := &watcher{cfg: a.cfg, log: a.log, metrics: a.rules, rules: a.opt.Rules, apply: a.inForce}
+	w := &watcher{cfg: a.cfg, log: a.log, metrics: a.metrics, rules: a.opt.Rules, apply: a.inForce}
 	a.roles.Go(func() error { w.run(ctx, a.opt.Reload); return nil })
 	a.log.Info("picket is running", "roles", strings.Join(a.cfg.Roles, ","), "rules", len(a.opt.Rules.Rules()))
 	return nil

@@ -12,9 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"picket/cmd/internal/config"
+	"picket/cmd/internal/role"
 	"picket/detect"
 	"picket/detect/diag"
 )
@@ -28,42 +27,12 @@ const settleTime = time.Second
 type watcher struct {
 	cfg     *config.Config
 	log     *slog.Logger
-	metrics *ruleMetrics
+	metrics *role.Metrics
 	apply   func(*detect.RuleSet) // hands the set to the roles and counts it
 
 	rules *detect.RuleSet // in force
 	tried string          // what the files looked like when they were last read
 	sum   [sha256.Size]byte
-}
-
-// ruleMetrics tell which rules are in force, and whether newer ones were refused.
-type ruleMetrics struct {
-	successful prometheus.Gauge
-	timestamp  prometheus.Gauge
-	info       *prometheus.GaugeVec
-}
-
-func newRuleMetrics(reg prometheus.Registerer) *ruleMetrics {
-	m := &ruleMetrics{
-		successful: prometheus.NewGauge(prometheus.GaugeOpts{
-			Namespace: "picket", Name: "rules_last_reload_successful", Help: "1 if the rule files as they are now are in force; 0 while they are refused, and older rules run.",
-		}),
-		timestamp: prometheus.NewGauge(prometheus.GaugeOpts{
-			Namespace: "picket", Name: "rules_last_reload_success_timestamp_seconds", Help: "Unix time at which rules were last read without an error.",
-		}),
-		info: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Namespace: "picket", Name: "rules_info", Help: "The rules in force, as a hash of what they mean: equal for instances that run the same.",
-		}, []string{"hash"}),
-	}
-	reg.MustRegister(m.successful, m.timestamp, m.info)
-	return m
-}
-
-func (m *ruleMetrics) good(rs *detect.RuleSet) {
-	m.successful.Set(1)
-	m.timestamp.SetToCurrentTime()
-	m.info.Reset()
-	m.info.WithLabelValues(rs.Hash()).Set(1)
 }
 
 // run watches until the context ends.
@@ -165,7 +134,7 @@ func (w *watcher) reload(ctx context.Context, asked bool) {
 	for _, p := range warnings {
 		w.log.Warn("rule: " + p.String())
 	}
-	w.metrics.good(next)
+	w.metrics.Reloaded(next.Hash())
 	c := compareRules(w.rules, next)
 	if c.none() {
 		if asked {
@@ -183,7 +152,7 @@ func (w *watcher) reload(ctx context.Context, asked bool) {
 const maxProblems = 20
 
 func (w *watcher) refuse(err error) {
-	w.metrics.successful.Set(0)
+	w.metrics.ReloadOK.Set(0)
 	problems := diag.Problems{{Msg: err.Error()}}
 	errors.As(err, &problems)
 	w.log.Error("rules not reloaded: the new ones are wrong, and those in force stay", "problems", len(problems),
@@ -200,7 +169,8 @@ func (c *changes) none() bool {
 	return len(c.added)+len(c.removed)+len(c.changed)+len(c.reworded) == 0
 }
 
-func compareRules(old, next *detect.RuleSet) (c changes) {
+func compareRules(old, next *detect.RuleSet) changes {
+	c := changes{[]string{}, []string{}, []string{}, []string{}} // as [] in the log, not as null
 	for _, r := range next.Rules() {
 		switch was := old.ByID(r.Info.ID); {
 		case was == nil:

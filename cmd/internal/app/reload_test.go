@@ -15,6 +15,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"picket/cmd/internal/config"
+	"picket/cmd/internal/role"
 	"picket/detect"
 )
 
@@ -62,14 +63,14 @@ func watch(t *testing.T, prepare func(x *watched)) *watched {
 		t.Fatal(err)
 	}
 	x.w = &watcher{
-		cfg: cfg, log: slog.New(slog.NewTextHandler(x, nil)), metrics: newRuleMetrics(prometheus.NewRegistry()), rules: rs,
+		cfg: cfg, log: slog.New(slog.NewTextHandler(x, nil)), metrics: role.NewMetrics(prometheus.NewRegistry()), rules: rs,
 		apply: func(rs *detect.RuleSet) {
 			x.mu.Lock()
 			defer x.mu.Unlock()
 			x.applied = append(x.applied, rs.Hash())
 		},
 	}
-	x.w.metrics.good(rs)
+	x.w.metrics.Reloaded(rs.Hash())
 	go x.w.run(t.Context(), x.asked)
 	return x
 }
@@ -92,7 +93,7 @@ func (x *watched) after(d time.Duration) int {
 
 func (x *watched) successful() float64 {
 	var m dto.Metric
-	if err := x.w.metrics.successful.Write(&m); err != nil {
+	if err := x.w.metrics.ReloadOK.Write(&m); err != nil {
 		x.t.Fatal(err)
 	}
 	return m.GetGauge().GetValue()

@@ -25,6 +25,10 @@ type Metrics struct {
 	TellTime  *prometheus.HistogramVec
 	Watermark prometheus.Gauge
 	Rules     prometheus.Gauge
+
+	ReloadOK   prometheus.Gauge
+	ReloadTime prometheus.Gauge
+	RulesInfo  *prometheus.GaugeVec // hash
 }
 
 // Names of the loops.
@@ -76,12 +80,28 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Watermark: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "picket", Name: "watermark_seconds", Help: "Unix time up to which windows have settled."}),
 		Rules:     prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "picket", Name: "rules", Help: "Rules in force."}),
 	}
+	m.ReloadOK = prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: "picket", Name: "rules_last_reload_successful", Help: "1 if the rule files as they are now are in force; 0 while they are refused, and older rules run.",
+	})
+	m.ReloadTime = prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: "picket", Name: "rules_last_reload_success_timestamp_seconds", Help: "Unix time at which rules were last read without an error.",
+	})
+	m.RulesInfo = gauge("rules_info", "1, with a hash of what the rules in force mean: equal for instances that run the same.", "hash")
 	for _, reason := range []string{"late", "ungrouped", "expired", "overflow", "unknown_rule", "duplicate"} {
 		m.Left.WithLabelValues(reason)
 	}
 	reg.MustRegister(m.Records, m.Batches, m.Seconds, m.Lag, m.Parked, m.Lost, m.Stored, m.Dead, m.Matches, m.Alerts,
-		m.Left, m.Groups, m.Waiting, m.Latency, m.Told, m.TellTime, m.Watermark, m.Rules)
+		m.Left, m.Groups, m.Waiting, m.Latency, m.Told, m.TellTime, m.Watermark, m.Rules,
+		m.ReloadOK, m.ReloadTime, m.RulesInfo)
 	return m
+}
+
+// Reloaded says that the rules as they are now are in force.
+func (m *Metrics) Reloaded(hash string) {
+	m.ReloadOK.Set(1)
+	m.ReloadTime.SetToCurrentTime()
+	m.RulesInfo.Reset()
+	m.RulesInfo.WithLabelValues(hash).Set(1)
 }
 
 // Loop makes the label values of one loop.
