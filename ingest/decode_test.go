@@ -306,6 +306,7 @@ func TestDecoderForgetsBetweenRecords(t *testing.T) {
 
 func TestDeadRecord(t *testing.T) {
 	rec := record("hello")
+	rec.Key = []byte("its key")
 	err := NewDecoder(Options{}).Decode(&detect.Event{}, rec)
 	var r *Reject
 	if !errors.As(err, &r) {
@@ -316,10 +317,14 @@ func TestDeadRecord(t *testing.T) {
 		t.Errorf("%q %q", dead.Key(), dead.Value)
 	}
 	got := fmt.Sprintf("%s", dead.Headers())
-	for _, want := range []string{"{picket-class not_json}", "{picket-stage decode}", "{picket-offset 42}", "{picket-append 2026-11-22T14:30:00Z}"} {
+	for _, want := range []string{"{picket-class not_json}", "{picket-stage decode}", "{picket-offset 42}", "{picket-append 2026-11-22T14:30:00Z}", "{picket-key its key}"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("headers %s lack %s", got, want)
 		}
+	}
+	rec.Key = nil
+	if got := fmt.Sprintf("%s", NewDeadLetter(rec, r).Headers()); strings.Contains(got, "picket-key") {
+		t.Errorf("a record without a key has none in its headers: %s", got)
 	}
 }
 

@@ -95,10 +95,13 @@ func (d DeadLetter) Key() []byte {
 	return fmt.Appendf(nil, "%s:%d:%d", d.Topic, d.Partition, d.Offset)
 }
 
+// HeaderKey is the header with the original's key. A record without a key has no such header.
+const HeaderKey = "picket-key"
+
 // Headers say why, and where the record came from.
 func (d DeadLetter) Headers() []Header {
 	h := func(k, v string) Header { return Header{"picket-" + k, []byte(v)} }
-	return []Header{
+	out := []Header{
 		h("stage", string(d.Why.Stage)),
 		h("class", string(d.Why.Class)),
 		h("reason", d.Why.Msg),
@@ -108,4 +111,8 @@ func (d DeadLetter) Headers() []Header {
 		h("offset", strconv.FormatInt(d.Offset, 10)),
 		h("append", d.Append.UTC().Format(time.RFC3339Nano)),
 	}
+	if d.Record.Key != nil {
+		out = append(out, Header{HeaderKey, d.Record.Key})
+	}
+	return out
 }

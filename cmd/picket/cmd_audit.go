@@ -45,7 +45,10 @@ It joins no consumer group and changes nothing, so it may run beside the pipelin
 			if err != nil {
 				return err
 			}
-			db, err := e.openServers(cmd.Context(), cfg)
+			if err := needBrokers(cfg); err != nil {
+				return err
+			}
+			db, err := openStore(cmd.Context(), cfg)
 			if err != nil {
 				return err
 			}
@@ -82,11 +85,8 @@ It joins no consumer group and changes nothing, so it may run beside the pipelin
 	return cmd
 }
 
-// openServers checks that both servers are named, and opens ClickHouse.
-func (e *env) openServers(ctx context.Context, cfg *config.Config) (*store.DB, error) {
-	if err := needBrokers(cfg); err != nil {
-		return nil, err
-	}
+// openStore opens ClickHouse, whose schema must be this version's.
+func openStore(ctx context.Context, cfg *config.Config) (*store.DB, error) {
 	if cfg.ClickHouse.URL == "" {
 		return nil, &exitError{exitConfig, errors.New("clickhouse.url is empty: name the embedded engine of a running 'picket run' by the URL that it logs, as clickhouse.url")}
 	}

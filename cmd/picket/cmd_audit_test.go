@@ -22,6 +22,8 @@ type audited struct {
 	cfg  kafka.Config
 	db   *store.DB
 	w    *store.Writer
+
+	clickhouse string // URL
 }
 
 func newAudited(t *testing.T) *audited {
@@ -29,7 +31,7 @@ func newAudited(t *testing.T) *audited {
 	engine(t)
 	servers := start(t, "picket", "embedded", "--kafka", "127.0.0.1:0", "--clickhouse", "127.0.0.1:0", "-c", setting(t, ""))
 	broker, clickhouse := servers.says(t, `kafka: +(\S+)`), servers.says(t, `clickhouse: +(\S+)`)
-	a := &audited{t: t, cfg: kafka.Config{Brokers: []string{broker}}}
+	a := &audited{t: t, cfg: kafka.Config{Brokers: []string{broker}}, clickhouse: clickhouse}
 	a.conf = setting(t, fmt.Sprintf("kafka: {brokers: ['%s'], partitions: {events: 3, signals: 2}}\nclickhouse: {url: '%s'}", broker, clickhouse))
 	if e := picket(t, "topics", "create", "-c", a.conf); e.code != exitOK {
 		t.Fatal(e.stderr)

@@ -134,7 +134,7 @@ func newDeadListCmd(e *env) *cobra.Command {
 		Short:   "List dead letters, the oldest first",
 		Args:    cobra.NoArgs,
 		Example: "  picket dead list --since 2h\n  picket dead list --class not_json --json\n  picket dead list --stored",
-		Long: `List reads the topic of dead letters. With --stored it reads ClickHouse instead, whose rows are there for 90 days,
+		Long: `List reads the topic of dead letters. With --stored it reads ClickHouse alone, whose rows are there for 90 days,
 longer than the bytes. Nothing of a record's content is shown but names of fields that the format defines.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.check(time.Now()); err != nil {
@@ -171,7 +171,7 @@ func (e *env) deadLetters(ctx context.Context, cfg *config.Config, stored bool) 
 		}
 		return m.letters, nil
 	}
-	db, err := e.openServers(ctx, cfg)
+	db, err := openStore(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -244,6 +244,9 @@ terminal is escaped; --raw writes the bytes alone and as they are, to a file or 
 			w := e.stdout
 			fmt.Fprintf(w, "%s, appended %s\n%s: %s: %s (byte %d)%s\n", alerting.Clean(l.Name), l.Append.UTC().Format(time.RFC3339Nano),
 				alerting.Clean(l.Stage), alerting.Clean(l.Class), alerting.Clean(l.Reason), l.At, l.sent())
+			if l.key != nil {
+				fmt.Fprintf(w, "key: %q\n", l.key)
+			}
 			if l.Class == string(ingest.ClassUnreadable) {
 				fmt.Fprintln(w, "its bytes could not be unpacked, and are only in the topic that it came from")
 				return nil
@@ -292,8 +295,8 @@ func newDeadRedriveCmd(e *env) *cobra.Command {
 		Use:   "redrive [<topic:partition:offset>...]",
 		Short: "Send dead letters through the pipeline again",
 		Args:  cobra.ArbitraryArgs,
-		Long: `Redrive sends the original bytes of the chosen dead letters to the partition that they came from, with the header
-picket-redrive naming the original. Choose by names, by flags, or --all. Without --yes it only says what it would send.
+		Long: `Redrive sends the original bytes and key of the chosen dead letters to the partition that they came from, with the
+header picket-redrive naming the original. Choose by names, by flags, or --all. Without --yes it only says what it would send.
 
 What was sent is written down beside the dead letters, so no letter is sent twice, also not by a redrive after one
 that was killed in the middle. Run one at a time. A record that fails again is a new dead letter with a name of its own.`,

@@ -27,6 +27,7 @@ type letter struct {
 	Bytes     int       `json:"bytes"`
 	Redriven  time.Time `json:"redriven,omitzero"`
 
+	key     []byte // nil: it had none, or was written before keys were kept
 	value   []byte
 	started bool // a redrive wrote that it would send it
 }
@@ -113,6 +114,11 @@ func letterOf(r *kafka.Record) (*letter, error) {
 	if l.Append, err = time.Parse(time.RFC3339Nano, header(r, "picket-append")); err != nil {
 		return nil, fmt.Errorf("header picket-append: %w", err)
 	}
+	for _, h := range r.Headers {
+		if h.Key == ingest.HeaderKey {
+			l.key = append([]byte{}, h.Value...)
+		}
+	}
 	l.At, _ = strconv.Atoi(header(r, "picket-byte")) // only shown
 	return l, nil
 }
@@ -197,7 +203,7 @@ func (m *morgue) send(ctx context.Context, letters []*letter) error {
 	var rs []kafka.Record
 	for _, l := range letters {
 		rs = append(rs, kafka.Record{
-			Topic: l.Topic, Partition: l.Partition, Value: l.value,
+			Topic: l.Topic, Partition: l.Partition, Key: l.key, Value: l.value,
 			Headers: []kafka.Header{{Key: headerRedrive, Value: []byte(l.Name)}},
 		})
 	}

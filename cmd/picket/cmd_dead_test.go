@@ -30,10 +30,10 @@ func newBuried(t *testing.T) *buried {
 	if e := picket(t, "topics", "create", "-c", b.conf); e.code != exitOK {
 		t.Fatal(e.stderr)
 	}
-	b.letter(0, 7, ingest.ClassNotJSON, "{\"a\":\"\x1b[31mred\u202e\x00\"}\nforged: line", time.Hour)
-	b.letter(1, 3, ingest.ClassUnknownField, `{"x":1}`, time.Minute)
-	b.letter(1, 3, ingest.ClassUnknownField, `{"x":1}`, time.Minute) // a redone batch writes it twice
-	b.letter(1, 9, ingest.ClassUnreadable, "", time.Minute)
+	b.letter(0, 7, ingest.ClassNotJSON, "k\x1b[2J\u202e\xff", "{\"a\":\"\x1b[31mred\u202e\x00\"}\nforged: line", time.Hour)
+	b.letter(1, 3, ingest.ClassUnknownField, "", `{"x":1}`, time.Minute)
+	b.letter(1, 3, ingest.ClassUnknownField, "", `{"x":1}`, time.Minute) // a redone batch writes it twice
+	b.letter(1, 9, ingest.ClassUnreadable, "none", "", time.Minute)
 	return b
 }
 
@@ -49,9 +49,14 @@ func (b *buried) produce(rs ...kafka.Record) {
 	}
 }
 
-func (b *buried) letter(partition int32, offset int64, class ingest.Class, value string, age time.Duration) {
+// letter writes one; the key "none" stands for no key.
+func (b *buried) letter(partition int32, offset int64, class ingest.Class, key, value string, age time.Duration) {
 	b.t.Helper()
-	d := ingest.NewDeadLetter(ingest.Record{Topic: "mcp.events", Partition: partition, Offset: offset, Append: time.Now().Add(-age), Value: []byte(value)},
+	rec := ingest.Record{Topic: "mcp.events", Partition: partition, Offset: offset, Append: time.Now().Add(-age), Key: []byte(key), Value: []byte(value)}
+	if key == "none" {
+		rec.Key = nil
+	}
+	d := ingest.NewDeadLetter(rec,
 		&ingest.Reject{Stage: ingest.StageDecode, Class: class, Msg: "why not", Offset: 4})
 	r := kafka.Record{Topic: "picket.dead", Key: d.Key(), Value: d.Value}
 	for _, h := range d.Headers() {
@@ -60,11 +65,11 @@ func (b *buried) letter(partition int32, offset int64, class ingest.Class, value
 	b.produce(r)
 }
 
-// events is what is in the events topic: partition, header and value.
+// events is what is in the events topic: partition, header, key and value.
 func (b *buried) events() (out []string) {
 	b.t.Helper()
 	err := kafka.Scan(b.t.Context(), b.cfg, "mcp.events", func(r kafka.Record) error {
-		out = append(out, fmt.Sprintf("%d %s %s", r.Partition, header(&r, headerRedrive), r.Value))
+		out = append(out, fmt.Sprintf("%d %s %q %s", r.Partition, header(&r, headerRedrive), r.Key, r.Value))
 		return nil
 	})
 	if err != nil {
@@ -93,7 +98,7 @@ func TestDeadListAndShow(t *testing.T) {
 		}
 	}
 	e = b.run("show", "mcp.events:0:7")
-	want := "decode: not_json: why not (byte 4)\n33 bytes:\n  | {\"a\":\"\\x1b[31mred\\u202e\\x00\"}\n  | forged: line\n"
+	want := "decode: not_json: why not (byte 4)\nkey: \"k\\x1b[2J\\u202e\\xff\"\n33 bytes:\n  | {\"a\":\"\\x1b[31mred\\u202e\\x00\"}\n  | forged: line\n"
 	if e.code != exitOK || !strings.HasSuffix(e.stdout, want) {
 		t.Errorf("code %d\n%q\nwant\n%q", e.code, e.stdout, want)
 	}
@@ -134,7 +139,7 @@ func TestRedriveSendsOnce(t *testing.T) {
 	if e.stdout != "1 dead letter sent again\n" || !strings.Contains(e.stderr, "left out: 1 sent again before") || !strings.Contains(e.stderr, "left out: 1 without bytes") {
 		t.Errorf("code %d\n%s%s", e.code, e.stdout, e.stderr)
 	}
-	want := "0 mcp.events:0:7 {\"a\":\"\x1b[31mred\u202e\x00\"}\nforged: line|1 mcp.events:1:3 {\"x\":1}"
+	want := "0 mcp.events:0:7 \"k\\x1b[2J\\u202e\\xff\" {\"a\":\"\x1b[31mred\u202e\x00\"}\nforged: line|1 mcp.events:1:3 \"\" {\"x\":1}"
 	for range 2 {
 		if got := strings.Join(b.events(), "|"); got != want {
 			t.Errorf("events %q, want %q", got, want)
@@ -183,10 +188,22 @@ func TestDeadRefuses(t *testing.T) {
 		"redrive":                      {exitUsage, "or --all of them"},
 		"redrive --all --yes":          {exitConfig, "kafka.brokers is empty"},
 		"show mcp.events:0:7 --raw":    {exitConfig, "kafka.brokers is empty"},
-		"list --stored --class empty ": {exitConfig, "kafka.brokers is empty"},
+		"list --stored --class empty ": {exitConfig, "clickhouse.url is empty"},
 	} {
 		picket(t, append(append([]string{"dead"}, strings.Fields(args)...), "-c", conf)...).want(t, c.code, c.want)
 	}
 	picket(t, "audit", "-c", conf).want(t, exitConfig, "kafka.brokers is empty")
 	picket(t, "audit", "-c", setting(t, "kafka: {brokers: ['"+closed(t)+"']}")).want(t, exitUnavailable, "clickhouse")
+}
+
+func TestDeadListStoredNeedsNoKafka(t *testing.T) {
+	a := newAudited(t)
+	a.produce("mcp.events", 1, 25)
+	a.consume(func(r kafka.Range) { a.store(r) })
+	conf := setting(t, "clickhouse: {url: '"+a.clickhouse+"'}")
+	e := picket(t, "dead", "list", "--stored", "-c", conf)
+	if e.code != exitOK || !strings.Contains(e.stdout, "mcp.events:1:9 ") || !strings.Contains(e.stdout, "2 dead letters") {
+		t.Errorf("code %d\n%s%s", e.code, e.stdout, e.stderr)
+	}
+	picket(t, "dead", "list", "-c", conf).want(t, exitConfig, "kafka.brokers is empty")
 }
