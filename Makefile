@@ -73,6 +73,10 @@ oracle: ## Compare the engine with a plain evaluator over 10,000 random sets of 
 model: ## Check the formal model of declared batches, and that its mutations fail (needs spin and a C compiler)
 	@docs/model/check.sh
 
+.PHONY: chaos
+chaos: ## Kill everything while events come in, and count what is stored (CHAOS_SEED=N repeats a plan; needs Java, Maven, npm)
+	@$(GO) run ./cmd/internal/chaos
+
 .PHONY: race
 race: $(call tool,$(GOTESTSUM)) ## Run every test under the race detector (needs a C compiler)
 	@$(call run-tests,-race $(TESTFLAGS))
