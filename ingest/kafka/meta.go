@@ -10,9 +10,11 @@ import (
 // (offset.metadata.max.bytes = 4096).
 const maxMeta = 4000
 
+const metaPrefix = "p1 E="
+
 // encodeMeta writes "p1 E=<end> <user>"; end is -1 where nothing is declared.
 func encodeMeta(end int64, user string) (string, error) {
-	s := "p1 E=" + strconv.FormatInt(end, 10)
+	s := metaPrefix + strconv.FormatInt(end, 10)
 	if user != "" {
 		s += " " + user
 	}
@@ -22,10 +24,13 @@ func encodeMeta(end int64, user string) (string, error) {
 	return s, nil
 }
 
+// foreign reports whether another program wrote the metadata of a commit.
+func foreign(s string) bool { return !strings.HasPrefix(s, metaPrefix) }
+
 // decodeMeta is lenient: what another tool committed (kafka-consumer-groups --reset-offsets
 // leaves it empty) declares nothing.
 func decodeMeta(s string) (end int64, user string) {
-	rest, ok := strings.CutPrefix(s, "p1 E=")
+	rest, ok := strings.CutPrefix(s, metaPrefix)
 	if !ok {
 		return -1, ""
 	}

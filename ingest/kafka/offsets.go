@@ -15,6 +15,7 @@ type position struct {
 	end    int64 // declared end, or -1
 	meta   string
 	none   bool // nothing is committed
+	moved  bool // another program committed it
 }
 
 // fetchOffsets reads the group's commits for the given partitions.
@@ -39,6 +40,7 @@ func fetchOffsets(ctx context.Context, client *kgo.Client, group, topic string, 
 		}
 		pos := position{offset: p.CommittedOffset, none: p.CommittedOffset < 0}
 		pos.end, pos.meta = decodeMeta(p.Metadata)
+		pos.moved = !pos.none && foreign(p.Metadata)
 		if pos.end <= pos.offset {
 			pos.end = -1
 		}

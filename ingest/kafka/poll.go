@@ -241,7 +241,7 @@ func (c *Consumer) locate(ctx context.Context, ids []int32) ([]*part, error) {
 		p.next, p.replayTo = pos.offset, pos.offset
 		p.durable.Store(pos.offset)
 		parts = append(parts, p)
-		given = append(given, Assignment{Partition: id, Committed: pos.offset, DeclaredEnd: p.redoTo, Meta: pos.meta, New: pos.none})
+		given = append(given, Assignment{Partition: id, Committed: pos.offset, DeclaredEnd: p.redoTo, Meta: pos.meta, New: pos.none, Moved: pos.moved})
 	}
 	rewind, err := c.opts.OnAssign(given)
 	if err != nil {

@@ -89,6 +89,7 @@ type Assignment struct {
 	DeclaredEnd int64
 	Meta        string // the user's part of the commit's metadata
 	New         bool   // nothing was committed: Committed is where reading starts
+	Moved       bool   // another program committed it: an operator's reset, or somebody's attempt to hide records
 }
 
 // End tells that a partition was read, and done, to its end at a moment.

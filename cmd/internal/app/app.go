@@ -46,6 +46,7 @@ type App struct {
 	preview *alerting.Preview
 	reload  []func(*detect.RuleSet) // of the roles that judge by rules
 
+	notices *role.Notices
 	servers *Servers
 	admin   *Admin
 	closers []func()
@@ -92,6 +93,11 @@ func Start(ctx context.Context, cfg *config.Config, opt Options) (_ *App, err er
 		}
 		a.log.Info("admin server is up", "url", a.admin.URL())
 	}
+	p, err := a.producer()
+	if err != nil {
+		return nil, err
+	}
+	a.notices = &role.Notices{Producer: p, Topic: cfg.Kafka.Topics.Alerts, Metrics: a.metrics}
 	return a, a.start(ctx, tell)
 }
 
@@ -238,7 +244,7 @@ func (e *SetupError) Unwrap() error { return e.Err }
 func (a *App) loop(name string) role.Loop {
 	a.health.NotReady(name, "starting")
 	a.metrics.Loop(name)
-	return role.Loop{Name: name, Log: a.log, Health: a.health, Metrics: a.metrics}
+	return role.Loop{Name: name, Log: a.log, Health: a.health, Metrics: a.metrics, Notices: a.notices}
 }
 
 // consumer makes a consumer. Its stage says how many others a record passes before it: see Drain.
@@ -249,6 +255,15 @@ func (a *App) consumer(stage int, topic, group string, edit func(*kafka.Consumer
 	}
 	if edit != nil {
 		edit(&o)
+	}
+	assign := o.OnAssign
+	o.OnAssign = func(given []kafka.Assignment) (map[int32]int64, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), produceTime)
+		defer cancel()
+		if err := a.notices.Moved(ctx, o.Group, topic, given); err != nil || assign == nil {
+			return nil, err
+		}
+		return assign(given)
 	}
 	c, err := kafka.NewConsumer(a.kafka, o)
 	if err != nil {

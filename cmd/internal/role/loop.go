@@ -37,6 +37,7 @@ type Loop struct {
 	Metrics *Metrics
 	Backoff Backoff
 	Lag     func() map[int32]int64 // may be nil
+	Notices *Notices               // tells of gaps; may be nil
 
 	// Probe asks whether what the work needs is back, before a batch that failed is sent
 	// again. May be nil.
@@ -136,12 +137,18 @@ func (l *Loop) batch(ctx, inHand context.Context, c Consumer, b kafka.Batch, wor
 				"role", l.Name, "topic", r.Topic, "partition", r.Partition, "lost", r.Lost, "next", r.Begin)
 		}
 	}
-	failed := false
+	failed, told := false, false
 	switch err := l.retry(ctx, c.Rebalancing(), func() error {
 		if failed && l.Probe != nil {
 			if err := l.Probe(inHand); err != nil {
 				return err
 			}
+		}
+		if !told { // before the commit that would forget it
+			if err := l.Notices.gaps(inHand, l.Name, b); err != nil {
+				return err
+			}
+			told = true
 		}
 		err := work(inHand, b)
 		failed = err != nil

@@ -90,6 +90,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	for _, reason := range []string{"late", "ungrouped", "expired", "overflow", "unknown_rule", "duplicate"} {
 		m.Left.WithLabelValues(reason)
 	}
+	for _, rule := range []string{RuleGap, RuleMoved, RuleOverload} {
+		m.Alerts.WithLabelValues(rule, ownSeverity)
+	}
 	reg.MustRegister(m.Records, m.Batches, m.Seconds, m.Lag, m.Parked, m.Lost, m.Stored, m.Dead, m.Matches, m.Alerts,
 		m.Left, m.Groups, m.Waiting, m.Latency, m.Told, m.TellTime, m.Watermark, m.Rules,
 		m.ReloadOK, m.ReloadTime, m.RulesInfo)
