@@ -126,44 +126,52 @@ func appendString(dst []byte, s string) []byte {
 }
 
 // DecodeSignal reads one record of picket.signals: a *Signal or a *Progress.
-func DecodeSignal(b []byte) (*Signal, *Progress, error) {
+func DecodeSignal(b []byte) (*Signal, *Progress, error) { return new(SignalDecoder).Decode(b) }
+
+// SignalDecoder decodes one record after the other into the same memory. One goroutine owns it.
+type SignalDecoder struct {
+	signal   Signal
+	progress Progress
+	points   []Point
+	key      string // of the value before: mostly the same
+}
+
+// Decode reads one record. What it returns holds until the next call; Windows keep none of it
+// but strings.
+func (d *SignalDecoder) Decode(b []byte) (*Signal, *Progress, error) {
 	r := &wireReader{b: b}
 	if v := r.byte(); v != signalVersion {
 		return nil, nil, fmt.Errorf("%w: version %d, this build reads %d", ErrSignal, v, signalVersion)
 	}
 	switch k := r.byte(); k {
 	case kindSignal:
-		s := r.signal()
-		return s, nil, r.done()
+		d.decode(r)
+		return &d.signal, nil, r.done()
 	case kindProgress:
-		p := &Progress{
+		d.progress = Progress{
 			Source: int32(r.uvarint()), Sources: int32(r.uvarint()),
 			Begin: int64(r.uvarint()), End: int64(r.uvarint()), Passed: time.UnixMilli(r.varint()).UTC(),
 		}
-		return nil, p, r.done()
+		return nil, &d.progress, r.done()
 	default:
 		return nil, nil, fmt.Errorf("%w: kind %d", ErrSignal, k)
 	}
 }
 
-// wireReader reads varints and strings; after the first error it returns zeros.
-type wireReader struct {
-	b   []byte
-	err error
-}
-
-func (r *wireReader) signal() *Signal {
-	s := &Signal{Source: int32(r.uvarint()), Begin: int64(r.uvarint()), End: int64(r.uvarint()), Tenant: r.string()}
+func (d *SignalDecoder) decode(r *wireReader) {
+	s := &d.signal
+	s.Source, s.Begin, s.End = int32(r.uvarint()), int64(r.uvarint()), int64(r.uvarint())
+	s.Tenant = d.again(s.Tenant, r.bytes())
 	copy(s.Group[:], r.take(16))
-	s.Values = r.values()
-	s.Rules = make([]RulePoints, r.count(17))
-	for i := range s.Rules {
-		rp := &s.Rules[i]
-		copy(rp.Rule[:], r.take(16))
-		rp.Points = make([]Point, r.count(28))
+	s.Values = d.values(s.Values[:0], r)
+	s.Rules, s.Evidence, d.points = s.Rules[:0], s.Evidence[:0], d.points[:0]
+	for range r.count(17) {
+		var rule [16]byte
+		copy(rule[:], r.take(16))
+		first := len(d.points)
 		var time, off int64
-		for j := range rp.Points {
-			p := &rp.Points[j]
+		for range r.count(28) {
+			var p Point
 			time += r.varint()
 			off += r.varint()
 			p.Time, p.Offset = time, off
@@ -173,11 +181,12 @@ func (r *wireReader) signal() *Signal {
 			if v := r.take(8); v != nil {
 				p.Value = binary.LittleEndian.Uint64(v)
 			}
+			d.points = append(d.points, p)
 		}
+		s.Rules = append(s.Rules, RulePoints{Rule: rule, Points: d.points[first:len(d.points):len(d.points)]})
 	}
-	s.Evidence = make([]SignalEvidence, r.count(24))
-	for i := range s.Evidence {
-		e := &s.Evidence[i]
+	for range r.count(24) {
+		var e SignalEvidence
 		copy(e.Rule[:], r.take(16))
 		e.EventID = r.string()
 		e.Time = time.UnixMilli(r.varint()).UTC()
@@ -186,21 +195,40 @@ func (r *wireReader) signal() *Signal {
 		for _, t := range []*string{&e.Server, &e.Type, &e.Outcome, &e.Tool, &e.Finding} {
 			*t = r.string()
 		}
-		e.Context = r.values()
+		e.Context = d.values(nil, r)
+		s.Evidence = append(s.Evidence, e)
 	}
-	return s
 }
 
-func (r *wireReader) values() []GroupValue {
-	n := r.count(3)
-	if n == 0 {
-		return nil
+func (d *SignalDecoder) values(dst []GroupValue, r *wireReader) []GroupValue {
+	for range r.count(3) {
+		v := GroupValue{Field: fieldName(r.bytes()), Value: r.string()}
+		d.key = d.again(d.key, r.bytes())
+		v.Key = d.key
+		dst = append(dst, v)
 	}
-	vs := make([]GroupValue, n)
-	for i := range vs {
-		vs[i] = GroupValue{Field: r.string(), Value: r.string(), Key: r.string()}
+	return dst
+}
+
+// again is the text of b, without a copy where it is that of before.
+func (d *SignalDecoder) again(before string, b []byte) string {
+	if string(b) == before {
+		return before
 	}
-	return vs
+	return string(b)
+}
+
+func fieldName(b []byte) string {
+	if f, ok := fieldsByName[string(b)]; ok {
+		return f.String()
+	}
+	return string(b)
+}
+
+// wireReader reads varints and strings; after the first error it returns zeros.
+type wireReader struct {
+	b   []byte
+	err error
 }
 
 // count reads a number of items of at least size bytes each, so that a hostile
@@ -231,13 +259,15 @@ func (r *wireReader) byte() byte {
 	return 0
 }
 
-func (r *wireReader) string() string {
+func (r *wireReader) string() string { return string(r.bytes()) }
+
+func (r *wireReader) bytes() []byte {
 	n := r.uvarint()
 	if n > math.MaxInt32 {
 		r.fail("string")
-		return ""
+		return nil
 	}
-	return string(r.take(int(n)))
+	return r.take(int(n))
 }
 
 func (r *wireReader) uvarint() uint64 {

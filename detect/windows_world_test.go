@@ -293,9 +293,11 @@ type instance struct {
 	marks []time.Time // the watermark before each record
 	next  int
 	w     *Windows
-	set   int
-	owner int
-	last  map[string]Alert // what was told last of each alert
+
+	decoder SignalDecoder
+	set     int
+	owner   int
+	last    map[string]Alert // what was told last of each alert
 }
 
 func (c *instance) to(end int) {
@@ -326,7 +328,7 @@ func (c *instance) restart(back int) {
 }
 
 func (c *instance) feed(i int) []Alert {
-	sig, p, err := DecodeSignal(c.log[i].value)
+	sig, p, err := c.decoder.Decode(c.log[i].value)
 	if err != nil {
 		c.Fatal(err)
 	}

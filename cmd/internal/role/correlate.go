@@ -46,6 +46,7 @@ type said struct {
 // correlated is one partition's state, and the offset of the next record it expects.
 type correlated struct {
 	windows *detect.Windows
+	decoder detect.SignalDecoder
 	next    int64
 	stats   detect.WindowStats
 	open    map[string]bool // ids of alerts that fired and have not settled
@@ -186,7 +187,7 @@ func (c *Correlator) hear(p *correlated, ranges []*kafka.Range) {
 			if rec.Offset < p.next {
 				continue // taken by the attempt before
 			}
-			alerts := c.observe(p.windows, rec)
+			alerts := c.observe(p, rec)
 			p.next = rec.Offset + 1
 			p.say(alerts, r.Replay)
 		}
@@ -197,8 +198,8 @@ func (c *Correlator) hear(p *correlated, ranges []*kafka.Range) {
 	}
 }
 
-func (c *Correlator) observe(w *detect.Windows, rec *kafka.Record) []detect.Alert {
-	s, p, err := detect.DecodeSignal(rec.Value)
+func (c *Correlator) observe(part *correlated, rec *kafka.Record) []detect.Alert {
+	s, p, err := part.decoder.Decode(rec.Value)
 	switch {
 	case err != nil:
 		c.Log.Error("signal record skipped: not written by this version of Picket",
@@ -206,9 +207,9 @@ func (c *Correlator) observe(w *detect.Windows, rec *kafka.Record) []detect.Aler
 		c.Metrics.Dead.WithLabelValues("signal").Inc()
 		return nil
 	case p != nil:
-		return w.Progress(nil, p)
+		return part.windows.Progress(nil, p)
 	}
-	return w.Observe(nil, s)
+	return part.windows.Observe(nil, s)
 }
 
 func (c *Correlator) tell(ctx context.Context, alerts []said) error {
