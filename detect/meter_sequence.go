@@ -67,6 +67,7 @@ type ordered struct {
 	purge    int   // how many values may be there before old ones go
 
 	log  []change
+	most int   // changes that the log holds at least, when there were so many
 	lost int64 // the log does not lead back to this time
 }
 
@@ -81,7 +82,7 @@ type change struct {
 const maxLog = 1 << 14
 
 func newOrdered(d *Detector) *ordered {
-	m := &ordered{gather: gather{d: d}, shared: -1}
+	m := &ordered{gather: gather{d: d}, shared: -1, most: maxLog}
 	for i := range d.Steps {
 		if d.Steps[i].joint && m.shared < 0 {
 			m.shared = len(m.elements)
@@ -217,9 +218,9 @@ func (m *ordered) set(cell *int64, start int64, value uint64, element int) {
 }
 
 func (m *ordered) note(old int64, value uint64, element int) {
-	if len(m.log) == 2*maxLog {
-		m.lost = m.log[maxLog-1].at
-		m.log = append(m.log[:0], m.log[maxLog:]...)
+	if len(m.log) >= 2*m.most {
+		m.lost = m.log[m.most-1].at
+		m.log = append(m.log[:0], m.log[m.most:]...)
 	}
 	m.log = append(m.log, change{m.first.time(), old, value, element})
 }
