@@ -316,7 +316,11 @@ func (a *auditor) judge(p *partitionAudit) {
 		say("%s were skipped: the ledger has holes", count(int(p.Skipped), "offset"))
 	}
 	if p.Beyond > 0 || p.Committed > p.End {
-		say("the log ends at %d, but %s lie beyond it and %d is committed: the topic was truncated or made anew", p.End, count(int(p.Beyond), "stored offset"), p.Committed)
+		at := "nothing"
+		if p.Committed >= 0 {
+			at = fmt.Sprint(p.Committed)
+		}
+		say("the log ends at %d, but %s lie beyond it and %s is committed: the topic was truncated or made anew", p.End, count(int(p.Beyond), "stored offset"), at)
 	}
 }
 
