@@ -25,6 +25,10 @@ type ConsumerOptions struct {
 	MaxBytes int           // of a batch; 16 MiB; one record more is possible
 	MaxWait  time.Duration // how long Poll waits for a first record; 500 ms
 	Linger   time.Duration // how long it then waits for more; 0: takes what is there
+	// MaxRanges is from how many partitions a batch takes while there is more to read than
+	// fits in one, those that are furthest behind: few large ranges cost their readers less
+	// than many small ones. 0: from all.
+	MaxRanges int
 
 	// PrefetchBytes bounds what all partitions together read ahead (compressed as stored);
 	// 32 MiB. MaxBatchBytes bounds what one stored batch may unpack to; 16 MiB.

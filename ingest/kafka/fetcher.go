@@ -91,6 +91,7 @@ func (f *fetcher) run(ctx context.Context, offset int64) {
 			f.end.Store(&End{Offset: offset, At: sent})
 			continue
 		}
+		f.stats.fetching.Add(int64(time.Since(sent)))
 		next, ok := f.deliver(ctx, offset, got)
 		if !ok {
 			return
@@ -111,6 +112,7 @@ func (f *fetcher) run(ctx context.Context, offset int64) {
 func (f *fetcher) deliver(ctx context.Context, offset int64, got fetched) (next int64, ok bool) {
 	c := chunk{begin: offset, next: offset, highWater: got.highWatermark}
 	rest := got.batches
+	began := time.Now()
 	for {
 		var s storedBatch
 		var whole bool
@@ -141,13 +143,16 @@ func (f *fetcher) deliver(ctx context.Context, offset int64, got fetched) (next 
 		}
 		c.next = max(c.next, s.end)
 		if c.bytes >= int(f.maxBytes) {
+			f.stats.unpacking.Add(int64(time.Since(began)))
 			if !f.send(ctx, c) {
 				return 0, false
 			}
+			began = time.Now()
 			offset = c.next
 			c = chunk{begin: offset, next: offset, highWater: got.highWatermark}
 		}
 	}
+	f.stats.unpacking.Add(int64(time.Since(began)))
 	if c.next > c.begin {
 		return c.next, f.send(ctx, c)
 	}

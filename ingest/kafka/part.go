@@ -1,7 +1,9 @@
 package kafka
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -34,6 +36,12 @@ type builder struct {
 	rows, bytes       int
 	maxRows, maxBytes int
 	closed            map[int32]bool // partitions whose range must not grow
+	only              []int32        // if any: partitions that it takes from
+}
+
+// skips reports whether b takes nothing from p, or nothing more.
+func (b *builder) skips(p *part) bool {
+	return b.closed[p.id] || b.only != nil && !slices.Contains(b.only, p.id)
 }
 
 func (b *builder) full() bool { return b.rows >= b.maxRows || b.bytes >= b.maxBytes }
@@ -49,6 +57,40 @@ func (b *builder) rangeOf(p *part, topic string, replay bool) *Range {
 	return &b.ranges[len(b.ranges)-1]
 }
 
+// behind is how many offsets of p the log has that were not handed out, as far as is known.
+func (p *part) behind() int64 { return max(0, p.fetcher.highWater.Load()-p.next) }
+
+// furthest lists the partitions that the next batch takes from, or nil for all: see MaxRanges.
+// While one replays or has a batch to redo, all take part.
+func (c *Consumer) furthest() (ids []int32) {
+	parts := slices.Clone(*c.parts.Load())
+	behind := int64(0)
+	for _, p := range parts {
+		if p.next < p.replayTo || p.redoTo >= 0 {
+			return nil
+		}
+		behind += p.behind()
+	}
+	if c.opts.MaxRanges <= 0 || len(parts) <= c.opts.MaxRanges || behind < int64(c.opts.MaxRows) {
+		return nil
+	}
+	slices.SortStableFunc(parts, func(a, b *part) int { return cmp.Compare(b.behind(), a.behind()) })
+	for _, p := range parts[:c.opts.MaxRanges] {
+		ids = append(ids, p.id)
+	}
+	return ids
+}
+
+// more reports whether b is worth waiting for: the log has records for it that are on their way.
+func (c *Consumer) more(b *builder) bool {
+	for _, p := range *c.parts.Load() {
+		if !b.skips(p) && p.behind() > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // fill moves what the fetchers have into b. As long as any partition replays, only replay
 // is handed out: the owner rebuilds its state before anything live.
 func (c *Consumer) fill(b *builder) error {
@@ -59,7 +101,7 @@ func (c *Consumer) fill(b *builder) error {
 	}
 	for i := range parts {
 		p := parts[(c.turn+i)%len(parts)]
-		for !b.full() && !b.closed[p.id] {
+		for !b.full() && !b.skips(p) {
 			if replaying && p.next >= p.replayTo {
 				break
 			}

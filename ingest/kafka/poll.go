@@ -99,6 +99,8 @@ func (c *Consumer) commit(ctx context.Context, declare []Range) (again bool, err
 		r := &declare[i]
 		at[r.Partition] = position{offset: r.Begin, end: r.End, meta: c.opts.Meta(r.Partition)}
 	}
+	began := time.Now()
+	defer func() { c.stats.committing.Add(int64(time.Since(began))) }()
 	for range backoff(ctx, 6) {
 		err = commitOffsets(ctx, c.client, c.gen, c.opts.Group, c.opts.InstanceID, c.opts.Topic, at)
 		switch {
@@ -143,21 +145,31 @@ func (c *Consumer) startAnew(ctx context.Context, why error) error {
 
 const leaveTakes = 2 * time.Second
 
-// gather collects what the fetchers have, up to the limits of a batch.
+// catchUp is how long a batch waits for records that the log is known to have.
+const catchUp = 100 * time.Millisecond
+
+// gather collects what the fetchers have, up to the limits of a batch. Behind the log's end it
+// waits for more as long as more keeps coming; at the end only as long as it is to linger.
 func (c *Consumer) gather(ctx context.Context) ([]Range, error) {
 	idle := time.NewTimer(c.opts.MaxWait)
 	defer idle.Stop()
+	patience := time.NewTimer(catchUp)
+	defer patience.Stop()
+	lingered := c.opts.Linger <= 0
 	var linger <-chan time.Time
-	var b builder
-	b.maxRows, b.maxBytes = c.opts.MaxRows, c.opts.MaxBytes
+	b := builder{maxRows: c.opts.MaxRows, maxBytes: c.opts.MaxBytes, only: c.furthest()}
 	for {
+		rows := b.rows
 		if err := c.fill(&b); err != nil {
 			return nil, err
 		}
-		if b.full() || len(b.ranges) > 0 && (c.opts.Linger <= 0 || b.ranges[0].Replay) {
+		if b.full() || len(b.ranges) > 0 && (b.ranges[0].Replay || lingered && !c.more(&b)) {
 			return b.ranges, nil
 		}
-		if len(b.ranges) > 0 && linger == nil {
+		if b.rows > rows {
+			patience.Reset(catchUp)
+		}
+		if len(b.ranges) > 0 && !lingered && linger == nil {
 			t := time.NewTimer(c.opts.Linger)
 			defer t.Stop()
 			linger = t.C
@@ -172,7 +184,12 @@ func (c *Consumer) gather(ctx context.Context) ([]Range, error) {
 		case <-c.gen.over:
 			return nil, nil
 		case <-linger:
-			return b.ranges, nil
+			lingered = true
+		case <-patience.C:
+			if len(b.ranges) > 0 && lingered {
+				return b.ranges, nil
+			}
+			patience.Reset(catchUp)
 		case <-idle.C:
 			if len(b.ranges) == 0 {
 				return nil, nil

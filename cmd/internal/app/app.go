@@ -295,8 +295,14 @@ func (a *App) producer() (*kafka.Producer, error) {
 	return p, nil
 }
 
-func (a *App) decoder() *ingest.Decoder {
-	return ingest.NewDecoder(ingest.Options{Lateness: a.cfg.Lateness, KeepLabels: a.cfg.Privacy.KeepLabels})
+// reader is how the roles read events.
+func (a *App) reader() role.Reader {
+	return role.Reader{
+		Decoder: func() *ingest.Decoder {
+			return ingest.NewDecoder(ingest.Options{Lateness: a.cfg.Lateness, KeepLabels: a.cfg.Privacy.KeepLabels})
+		},
+		Keys: func() role.Keys { return a.opt.Keys.Hasher() },
+	}
 }
 
 // openStore connects and migrates. A ClickHouse that is down is not an error at

@@ -16,20 +16,26 @@ import (
 
 type runner = func(context.Context) error
 
+// maxRanges is how many partitions a batch is made of while a role is behind: inserts and
+// signals of large ranges cost less for each event, and two can be worked on at once.
+const maxRanges = 3
+
 func (a *App) storeRole(ctx context.Context) ([]runner, error) {
 	p, err := a.producer()
 	if err != nil {
 		return nil, err
 	}
-	c, err := a.consumer(0, a.cfg.Kafka.Topics.Events, role.Store, nil)
+	c, err := a.consumer(0, a.cfg.Kafka.Topics.Events, role.Store, func(o *kafka.ConsumerOptions) {
+		o.Linger, o.MaxRanges = o.MaxWait, maxRanges
+	})
 	if err != nil {
 		return nil, err
 	}
 	s := &role.Storer{
-		Loop: a.loop(role.Store), Consumer: c, Producer: p, Decoder: a.decoder(), Keys: a.opt.Keys.Hasher(),
+		Loop: a.loop(role.Store), Reader: a.reader(), Consumer: c, Producer: p,
 		Dead: a.cfg.Kafka.Topics.Dead, Generation: c.Generation,
 	}
-	s.Lag = c.Lag
+	s.Lag, s.Spent = c.Lag, c.Stats().Spent
 	run, err := a.withStore(ctx, s.Loop, func(ctx context.Context, db *store.DB) error {
 		s.Probe = db.Ping
 		s.Writer = store.NewWriter(db, store.WriterOptions{Instance: a.cfg.Instance})
@@ -76,15 +82,15 @@ func (a *App) detectRole(ctx context.Context) ([]runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := a.consumer(0, topics.Events, role.Detect, nil)
+	c, err := a.consumer(0, topics.Events, role.Detect, func(o *kafka.ConsumerOptions) { o.MaxRanges = maxRanges })
 	if err != nil {
 		return nil, err
 	}
 	d := &role.Detector{
-		Loop: a.loop(role.Detect), Consumer: c, Producer: p, Rules: a.opt.Rules, Decoder: a.decoder(),
-		Keys: a.opt.Keys.Hasher(), Signals: topics.Signals, Sources: sources, Targets: targets, Ends: c.Ends,
+		Loop: a.loop(role.Detect), Reader: a.reader(), Consumer: c, Producer: p, Rules: a.opt.Rules,
+		Signals: topics.Signals, Sources: sources, Targets: targets, Ends: c.Ends,
 	}
-	d.Lag = c.Lag
+	d.Lag, d.Spent = c.Lag, c.Stats().Spent
 	a.reload = append(a.reload, d.Reload)
 	return []runner{d.Run}, nil
 }
@@ -120,7 +126,7 @@ func (a *App) correlateRole() ([]runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Consumer, r.Lag = c, c.Lag
+	r.Consumer, r.Lag, r.Spent = c, c.Lag, c.Stats().Spent
 	r.OffsetsAt = func(ctx context.Context, t time.Time) (map[int32]int64, error) {
 		return c.OffsetsAt(ctx, topics.Signals, t)
 	}

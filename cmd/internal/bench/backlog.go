@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -137,14 +138,23 @@ func (w *world) check(ctx context.Context, r *report) error {
 	return nil
 }
 
-// profile takes CPU profiles until ctx ends, and keeps the last whole one.
+// profile takes CPU profiles until ctx ends, and at the end one of the heap. `go tool pprof`
+// adds several up.
 func (w *world) profile(ctx context.Context) error {
 	if w.opt.profile == "" {
 		return nil
 	}
-	got, err := get(context.WithoutCancel(ctx), w.admin+"/debug/pprof/profile?seconds=8")
-	if err != nil {
-		return err
+	take := func(name, query string) error {
+		got, err := get(context.WithoutCancel(ctx), w.admin+"/debug/pprof/"+query)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(w.opt.profile, name), []byte(got), 0o644)
 	}
-	return os.WriteFile(w.opt.profile, []byte(got), 0o644)
+	for i := 0; ctx.Err() == nil; i++ {
+		if err := take(fmt.Sprintf("cpu-%03d.pprof", i), "profile?seconds=2"); err != nil {
+			return err
+		}
+	}
+	return take("heap.pprof", "heap")
 }

@@ -37,7 +37,7 @@ func main() {
 	flag.StringVar(&o.kafka, "kafka", "deploy/dev/kafka.sh", "script that starts a broker")
 	flag.StringVar(&o.dir, "dir", "", "folder for the servers' data; a new one, removed at the end, by default")
 	flag.StringVar(&o.compression, "compression", "lz4", "of the producer: lz4, zstd, snappy, gzip or none")
-	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the run while it works off the backlog to this file")
+	flag.StringVar(&o.profile, "profile", "", "write profiles of the run while it works off the backlog to this folder")
 	flag.StringVar(&o.extra, "config", "", "lines to add to the run's configuration, such as 'batch: {max_rows: 100000}'")
 	flag.StringVar(&o.roles, "roles", "store,detect,correlate", "roles of the run")
 	flag.IntVar(&o.events, "events", 1_000_000, "events of the backlog")

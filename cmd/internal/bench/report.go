@@ -32,6 +32,8 @@ type report struct {
 	OtherCores   float64 `json:"cores_used_by_others"`
 	TwoCores     float64 `json:"two_cores_events_per_s"` // computed from CPU time
 
+	Matches float64 `json:"matches_per_event"` // of rules, most of which only count
+
 	PeakBacklog float64 `json:"peak_rss_mib_backlog"`
 	PeakRSS     float64 `json:"peak_rss_mib"`
 
@@ -70,6 +72,7 @@ func (r *report) took(before, after usage, began time.Time, done map[string]time
 	wall := after.at.Sub(before.at).Seconds()
 	r.Cores, r.OtherCores = u.sum().Seconds()/wall, (u.busy-u.sum()).Seconds()/wall
 	r.TwoCores = 2e6 / r.TotalCPU
+	r.Matches = r.samples.sum("picket_rule_matches_total", "") / n
 	r.Stages = map[string]map[string]float64{}
 	for _, role := range strings.Split(r.Roles, ",") {
 		stages := r.samples.stages(role)
@@ -91,6 +94,7 @@ func (r *report) print(w io.Writer) error {
 		r.TotalCPU, r.BrokerCPU, r.EngineCPU, r.EngineMerged, r.PicketCPU)
 	line("two free cores, computed\t%.0f events/s at that CPU time", r.TwoCores)
 	line("peak memory of picket\t%.0f MiB", r.PeakBacklog)
+	line("rules that an event matches\t%.2f", r.Matches)
 	for _, role := range slices.Sorted(maps.Keys(r.Stages)) {
 		line("")
 		line("%s, wall time per event", role)

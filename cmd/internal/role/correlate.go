@@ -163,14 +163,18 @@ func (c *Correlator) work(ctx context.Context, b kafka.Batch) error {
 	}
 	var parts sync.WaitGroup // groups of different partitions never meet
 	for _, p := range order {
-		parts.Go(func() { c.hear(p, ranges[p]) })
+		parts.Go(func() {
+			began := time.Now()
+			c.hear(p, ranges[p])
+			c.stage("windows", time.Since(began))
+		})
 	}
 	parts.Wait()
 	var all []said
 	for _, id := range slices.Sorted(maps.Keys(c.parts)) {
 		all = append(all, c.parts[id].said...)
 	}
-	if err := c.tell(ctx, all); err != nil {
+	if err := c.timed("produce", func() error { return c.tell(ctx, all) }); err != nil {
 		return err
 	}
 	for _, p := range c.parts {

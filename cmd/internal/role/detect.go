@@ -4,22 +4,21 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"picket/detect"
-	"picket/ingest"
 	"picket/ingest/kafka"
 )
 
 // Detector is the detect role: it matches events and writes signals.
 type Detector struct {
 	Loop
+	Reader
 	Consumer Consumer
 	Producer Producer
 	Rules    *detect.RuleSet
-	Decoder  *ingest.Decoder
-	Keys     Keys
 	Signals  string // topic
 	Sources  int32  // partitions of the events topic
 	Targets  int32  // partitions of the signals topic
@@ -27,15 +26,20 @@ type Detector struct {
 	// Ends lists the partitions that are done to their end, and when that was seen.
 	Ends func() map[int32]kafka.End
 
-	judge   *judge                // by the rules in force
-	next    atomic.Pointer[judge] // by those that come into force with the next batch
-	scanner *detect.Scanner
-	event   detect.Event
-	matches []detect.Match
-	marked  time.Time // when idle partitions were last marked
+	lanes  []*detectLane
+	next   atomic.Pointer[[]*judge] // one for each lane, from the next batch on
+	marked time.Time                // when idle partitions were last marked
 }
 
-// judge is what a Detector makes of a rule set.
+// detectLane is what one goroutine owns while it judges a range.
+type detectLane struct {
+	reader
+	*judge
+	matches []detect.Match
+	laps    laps
+}
+
+// judge is what a lane makes of a rule set.
 type judge struct {
 	rules   *detect.RuleSet
 	matcher *detect.Matcher
@@ -44,21 +48,31 @@ type judge struct {
 	left    detect.CollectStats // before the batch in hand
 }
 
-func (d *Detector) judging(rs *detect.RuleSet) *judge {
-	return &judge{
-		rules: rs, matcher: detect.NewMatcher(rs), collect: detect.NewCollector(rs, d.Keys),
-		matched: make([]uint64, len(rs.Rules())),
+// judging makes what every lane needs to judge by a rule set.
+func (d *Detector) judging(rs *detect.RuleSet) *[]*judge {
+	all := make([]*judge, laneCount())
+	for i := range all {
+		all[i] = &judge{
+			rules: rs, matcher: detect.NewMatcher(rs), collect: detect.NewCollector(rs, d.Keys()),
+			matched: make([]uint64, len(rs.Rules())),
+		}
 	}
+	return &all
 }
 
 // Reload puts another rule set in force from the next batch on. It may be called from any
 // goroutine, and does all that takes time before the batch waits for it.
 func (d *Detector) Reload(rs *detect.RuleSet) { d.next.Store(d.judging(rs)) }
 
-// Keys are what detection needs of the keyring.
-type Keys interface {
-	detect.Pseudonymizer
-	detect.Hasher
+// adopt puts the rules in force that a Reload left, also between two attempts: windows drop a
+// repeat rule by rule.
+func (d *Detector) adopt(js *[]*judge) {
+	if js == nil {
+		return
+	}
+	for i, l := range d.lanes {
+		l.judge = (*js)[i]
+	}
 }
 
 // idleMark is how often a partition that is read to its end says so; clockSlack is
@@ -70,61 +84,84 @@ const (
 
 // Run detects until the context ends.
 func (d *Detector) Run(ctx context.Context) error {
-	d.judge, d.scanner = d.judging(d.Rules), detect.NewScanner()
+	for range laneCount() {
+		d.lanes = append(d.lanes, &detectLane{reader: d.open(), laps: newLaps("decode", "scan", "match", "redact", "collect")})
+	}
+	d.adopt(d.judging(d.Rules))
 	return d.run(ctx, d.Consumer, d.work, d.idle)
 }
 
 // work writes the signals of a batch, and then that it was passed. Markers come
 // after every signal is durable: time must not move before the signals it judges.
+// Ranges are judged side by side, and what they give is written in their order.
 func (d *Detector) work(ctx context.Context, b kafka.Batch) error {
-	if next := d.next.Swap(nil); next != nil {
-		d.judge = next // also between two attempts: windows drop a repeat rule by rule
+	d.adopt(d.next.Swap(nil))
+	for _, l := range d.lanes {
+		clear(l.matched) // an attempt before this one may have counted the same records
+		l.left = l.collect.Stats()
 	}
-	clear(d.judge.matched) // an attempt before this one may have counted the same records
-	d.judge.left = d.judge.collect.Stats()
-	var signals, marks []kafka.Record
-	for i := range b.Ranges {
-		r := &b.Ranges[i]
-		var passed time.Time
-		for j := range r.Records {
-			rec := &r.Records[j]
-			passed = rec.Append
-			d.one(rec)
-		}
-		for _, s := range d.judge.collect.Flush(r.Partition, r.Begin, r.End) {
-			signals = append(signals, kafka.Record{
-				Topic: d.Signals, Partition: d.partition(s.Group), Key: s.Group[:], Value: detect.AppendSignal(nil, s),
-			})
-		}
-		if !passed.IsZero() {
-			marks = d.mark(marks, detect.Progress{Source: r.Partition, Sources: d.Sources, Begin: r.Begin, End: r.End, Passed: passed})
-		}
-	}
-	if err := d.write(ctx, signals); err != nil {
+	given := make([][]kafka.Record, len(b.Ranges))
+	if err := side(len(d.lanes), len(b.Ranges), func(lane, i int) error {
+		given[i] = d.judgeRange(d.lanes[lane], &b.Ranges[i])
+		return nil
+	}); err != nil {
 		return err
 	}
-	if err := d.write(ctx, marks); err != nil {
+	var marks []kafka.Record
+	for i := range b.Ranges {
+		r := &b.Ranges[i]
+		if n := len(r.Records); n > 0 {
+			marks = d.mark(marks, detect.Progress{Source: r.Partition, Sources: d.Sources, Begin: r.Begin, End: r.End, Passed: r.Records[n-1].Append})
+		}
+	}
+	if err := d.timed("produce", func() error { return d.write(ctx, slices.Concat(given...)) }); err != nil {
+		return err
+	}
+	if err := d.timed("mark", func() error { return d.write(ctx, marks) }); err != nil {
 		return err
 	}
 	d.count()
 	return nil
 }
 
+// judgeRange makes the signals of one range.
+func (d *Detector) judgeRange(l *detectLane, r *kafka.Range) []kafka.Record {
+	l.laps.start()
+	for i := range r.Records {
+		l.laps.event()
+		l.one(&r.Records[i])
+	}
+	l.laps.stop(&d.Loop)
+	began := time.Now()
+	signals := l.collect.Flush(r.Partition, r.Begin, r.End)
+	out := make([]kafka.Record, len(signals))
+	for i, s := range signals {
+		out[i] = kafka.Record{Topic: d.Signals, Partition: d.partition(s.Group), Key: s.Group[:], Value: detect.AppendSignal(nil, s)}
+	}
+	d.stage("encode", time.Since(began))
+	return out
+}
+
 // one matches one record. What cannot be read is the store role's to report.
-func (d *Detector) one(rec *kafka.Record) {
-	ev := &d.event
-	if err := d.Decoder.Decode(ev, recordOf(rec)); err != nil {
+func (l *detectLane) one(rec *kafka.Record) {
+	ev := &l.event
+	if err := l.dec.Decode(ev, recordOf(rec)); err != nil {
 		return
 	}
-	d.scanner.Scan(ev)
-	d.matches = d.judge.matcher.Match(d.matches[:0], ev)
-	if len(d.matches) == 0 {
+	l.laps.lap(0)
+	l.scanner.Scan(ev)
+	l.laps.lap(1)
+	l.matches = l.matcher.Match(l.matches[:0], ev)
+	l.laps.lap(2)
+	if len(l.matches) == 0 {
 		return
 	}
-	ev.Redact(d.Keys, d.Decoder.KeepLabel)
-	d.judge.collect.Add(ev, d.matches)
-	for _, m := range d.matches {
-		d.judge.matched[m.Rule]++
+	ev.Redact(l.keys, l.dec.KeepLabel)
+	l.laps.lap(3)
+	l.collect.Add(ev, l.matches)
+	l.laps.lap(4)
+	for _, m := range l.matches {
+		l.matched[m.Rule]++
 	}
 }
 
@@ -173,18 +210,15 @@ func (d *Detector) partition(group [16]byte) int32 {
 }
 
 func (d *Detector) count() {
-	j := d.judge
-	rules := j.rules.Rules()
-	for i, n := range j.matched {
-		if n > 0 {
-			d.Metrics.Matches.WithLabelValues(rules[i].Info.ID).Add(float64(n))
+	for _, l := range d.lanes {
+		rules := l.rules.Rules()
+		for i, n := range l.matched {
+			if n > 0 {
+				d.Metrics.Matches.WithLabelValues(rules[i].Info.ID).Add(float64(n))
+			}
 		}
+		now := l.collect.Stats()
+		d.Metrics.Left.WithLabelValues("late").Add(float64(now.Late - l.left.Late))
+		d.Metrics.Left.WithLabelValues("ungrouped").Add(float64(now.Ungrouped - l.left.Ungrouped))
 	}
-	now := j.collect.Stats()
-	d.Metrics.Left.WithLabelValues("late").Add(float64(now.Late - j.left.Late))
-	d.Metrics.Left.WithLabelValues("ungrouped").Add(float64(now.Ungrouped - j.left.Ungrouped))
-}
-
-func recordOf(r *kafka.Record) ingest.Record {
-	return ingest.Record{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Append: r.Append, Key: r.Key, Value: r.Value, Kept: true}
 }

@@ -10,7 +10,6 @@ import (
 
 	"picket/cmd/internal/role"
 	"picket/detect"
-	"picket/ingest"
 	"picket/ingest/kafka"
 )
 
@@ -18,8 +17,8 @@ const signalParts = 2
 
 func (k *bench) detector(c *consumer) *role.Detector {
 	return &role.Detector{
-		Loop: k.loop("detect"), Consumer: c, Producer: k.b, Rules: k.rules, Keys: k.keys, Signals: "signals",
-		Decoder: ingest.NewDecoder(ingest.Options{Lateness: lateness}), Sources: int32(len(c.parts)), Targets: signalParts, Ends: c.ends,
+		Loop: k.loop("detect"), Consumer: c, Producer: k.b, Rules: k.rules, Reader: k.reader(), Signals: "signals",
+		Sources: int32(len(c.parts)), Targets: signalParts, Ends: c.ends,
 	}
 }
 
@@ -192,6 +191,44 @@ func TestDetectTriesAnIdleMarkerAgain(t *testing.T) {
 		stop()
 		if _, marks := k.written(); len(marks) == 0 || !k.health.States()[0].Ready {
 			t.Errorf("%d markers", len(marks))
+		}
+	})
+}
+
+// Ranges are judged side by side, which must not show: neither in the signals nor in their order.
+func TestDetectSideBySideGivesTheSameSignals(t *testing.T) {
+	const parts = 4
+	run := func(k *bench, together bool) [][]byte {
+		consumers := []*consumer{k.b.consumer("events", "g", 100, 0, 1, 2, 3)}
+		if !together {
+			consumers = nil
+			for p := range int32(parts) {
+				consumers = append(consumers, k.b.consumer("events", "g", 100, p))
+			}
+		}
+		for _, c := range consumers {
+			c.busy = c.parts[0]
+			d := k.detector(c)
+			d.Sources = parts
+			stop := k.start(d.Run)
+			pass(2 * time.Second)
+			stop()
+		}
+		signals, _ := k.written()
+		return signals
+	}
+	synctest.Test(t, func(t *testing.T) {
+		k := newBench(t)
+		alone := *k
+		alone.b = newBroker()
+		for i := range 40 {
+			r := failure(int32(i%parts), i, []string{"203.0.113.1", "203.0.113.2", "203.0.113.3"}[i%3])
+			k.b.put(r)
+			alone.b.put(r)
+		}
+		one, side := run(&alone, false), run(k, true)
+		if len(side) != parts*3 || !slices.EqualFunc(one, side, bytes.Equal) {
+			t.Errorf("%d signals side by side, and %d one by one, or not the same", len(side), len(one))
 		}
 	})
 }

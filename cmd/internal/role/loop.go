@@ -38,12 +38,14 @@ type Loop struct {
 	Backoff Backoff
 	Lag     func() map[int32]int64 // may be nil
 	Notices *Notices               // tells of gaps; may be nil
+	Spent   func() kafka.Spent     // may be nil
 
 	// Probe asks whether what the work needs is back, before a batch that failed is sent
 	// again. May be nil.
 	Probe func(context.Context) error
 
 	lagging map[int32]bool // partitions whose lag is shown
+	spent   kafka.Spent    // as it was shown last
 }
 
 // Backoff doubles from First to Most, with a fifth of jitter.
@@ -101,6 +103,7 @@ func (l *Loop) run(ctx context.Context, c Consumer, work func(context.Context, k
 			}
 		}
 		l.lag()
+		l.reading()
 	}
 }
 

@@ -10,6 +10,7 @@ type Metrics struct {
 	Records   *prometheus.CounterVec // role
 	Batches   *prometheus.CounterVec // role, result: done, redone, replayed, failed, fenced
 	Seconds   *prometheus.HistogramVec
+	Stages    *prometheus.CounterVec // role, stage
 	Lag       *prometheus.GaugeVec   // role, partition
 	Parked    *prometheus.GaugeVec   // role: 1 while it retries
 	Lost      *prometheus.CounterVec // role: offsets that expired unread
@@ -54,6 +55,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Namespace: "picket", Name: "batch_seconds", Help: "Time from a batch's poll to its commit.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 9),
 		}, []string{"role"}),
+		Stages: counter("stage_seconds_total", "Time that a role spent in a stage of its work, waiting included; goroutines at work side by side add up.", "role", "stage"),
 		Lag:    gauge("lag_records", "Records of a partition that a role has not read yet.", "role", "partition"),
 		Parked: gauge("parked", "1 while a role cannot finish its batch and retries.", "role"),
 		Lost:   counter("lost_offsets_total", "Offsets that were gone from the topic before a role read them.", "role"),
@@ -93,7 +95,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	for _, rule := range []string{RuleGap, RuleMoved, RuleOverload} {
 		m.Alerts.WithLabelValues(rule, ownSeverity)
 	}
-	reg.MustRegister(m.Records, m.Batches, m.Seconds, m.Lag, m.Parked, m.Lost, m.Stored, m.Dead, m.Matches, m.Alerts,
+	reg.MustRegister(m.Records, m.Batches, m.Seconds, m.Stages, m.Lag, m.Parked, m.Lost, m.Stored, m.Dead, m.Matches, m.Alerts,
 		m.Left, m.Groups, m.Waiting, m.Latency, m.Told, m.TellTime, m.Watermark, m.Rules,
 		m.ReloadOK, m.ReloadTime, m.RulesInfo)
 	return m

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -98,8 +99,8 @@ func (f *front) count(t *testing.T, table string) string {
 
 func (k *bench) storer(db *store.DB, c *consumer) *role.Storer {
 	s := &role.Storer{
-		Loop: k.loop("store"), Consumer: c, Producer: k.b, Writer: store.NewWriter(db, store.WriterOptions{}), Keys: k.keys,
-		Decoder: ingest.NewDecoder(ingest.Options{Lateness: lateness}), Dead: "dead", Generation: func() int32 { return 1 },
+		Loop: k.loop("store"), Consumer: c, Producer: k.b, Writer: store.NewWriter(db, store.WriterOptions{}), Reader: k.reader(),
+		Dead: "dead", Generation: func() int32 { return 1 },
 	}
 	s.Backoff = role.Backoff{First: time.Millisecond, Most: 20 * time.Millisecond}
 	return s
@@ -218,5 +219,45 @@ func TestStoreWaitsForItsDeadLetters(t *testing.T) {
 	stop()
 	if got := fmt.Sprint(f.count(t, "dead_letters"), len(k.b.all("dead"))); got != "2 22" {
 		t.Errorf("dead letters: rows, distinct, on the topic: %s", got)
+	}
+}
+
+// Ranges are stored side by side, which must not show in what is stored.
+func TestStoreSideBySideStoresTheSame(t *testing.T) {
+	k := newBench(t)
+	k.mixed(400)
+	content := func(consumers ...*consumer) (out []string) {
+		f := newFront(t)
+		for _, c := range consumers {
+			stop := k.start(k.storer(f.direct, c).Run)
+			kafkatest.Eventually(t, 10*time.Second, "it is stored", func() bool {
+				k.b.mu.Lock()
+				defer k.b.mu.Unlock()
+				for _, p := range c.parts {
+					if k.b.commits[c.group][p].offset != 200 {
+						return false
+					}
+				}
+				return true
+			})
+			stop()
+		}
+		for _, table := range []string{"events", "dead_letters", "ingest_ledger"} {
+			_, rows, err := f.direct.Query(t.Context(), "SELECT * EXCEPT "+map[string]string{
+				"events": "(kafka_topic)", "dead_letters": "(kafka_topic)", "ingest_ledger": "(stored_at, generation)",
+			}[table]+" FROM "+f.direct.Database()+"."+table+" ORDER BY ALL")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range rows {
+				out = append(out, strings.Join(r, " "))
+			}
+		}
+		return out
+	}
+	side := content(k.b.consumer("events", "side", 50, 0, 1))
+	one := content(k.b.consumer("events", "one", 50, 0), k.b.consumer("events", "one", 50, 1))
+	if len(side) != 400+8 || !slices.Equal(side, one) {
+		t.Errorf("%d rows side by side, and %d one by one, or not the same", len(side), len(one))
 	}
 }

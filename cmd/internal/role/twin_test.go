@@ -354,6 +354,13 @@ tests:
 	}
 }
 
+func (k *bench) reader() role.Reader {
+	return role.Reader{
+		Decoder: func() *ingest.Decoder { return ingest.NewDecoder(ingest.Options{Lateness: lateness}) },
+		Keys:    func() role.Keys { return k.ring.Hasher() },
+	}
+}
+
 func (k *bench) loop(name string) role.Loop {
 	k.metrics.Loop(name)
 	return role.Loop{Name: name, Log: slog.New(slog.NewJSONHandler(k.log, nil)), Health: k.health, Metrics: k.metrics}
