@@ -32,7 +32,8 @@ type Event struct {
 	public        [firstList]Public
 	publicLists   [firstNumber - firstList][]Public
 	publicLabels  []PublicLabel
-	keyID         string // of the event's pseudonyms
+	labelClasses  [16]string // a memory of labelClass, which Reset keeps
+	keyID         string     // of the event's pseudonyms
 	redacted      bool
 }
 

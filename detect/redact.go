@@ -68,7 +68,7 @@ func (e *Event) DropRaw() {
 	}
 	clear(e.labels)
 	e.labels = e.labels[:0]
-	e.digestOf = [2]string{}
+	e.digestOf, e.labelClasses = [2]string{}, [16]string{}
 }
 
 func (e *Event) publicForm(p Pseudonymizer, f Field, s string) Public {
@@ -110,9 +110,22 @@ func (e *Event) publicLabel(p Pseudonymizer, l label, keep func(string) bool) Pu
 		out.Public = Public{Value: l.value}
 		return out
 	}
-	h := e.pseudonym(p, "label:"+l.key, l.value)
+	h := e.pseudonym(p, e.labelClass(l.key), l.value)
 	out.Public = Public{Value: h, Key: e.keyID}
 	return out
+}
+
+// labelClass is the class of a label's values; producers send the same labels again and again.
+func (e *Event) labelClass(key string) string {
+	const prefix = "label:"
+	if key == "" {
+		return prefix
+	}
+	c := &e.labelClasses[(len(key)+int(key[len(key)-1]))%len(e.labelClasses)]
+	if !strings.HasPrefix(*c, prefix) || (*c)[len(prefix):] != key {
+		*c = prefix + key
+	}
+	return *c
 }
 
 func (e *Event) publicFinding(p Pseudonymizer, f *Finding) {
@@ -160,6 +173,8 @@ const (
 	isLower
 	isHexLetter
 	isPlain // may be in an identifier
+	isDot
+	isMark  // of an address, a path, a secret that follows its name
 	isAlnum = isDigit | isUpper | isLower
 )
 
@@ -174,6 +189,12 @@ var byteClass = func() (t [256]uint8) {
 			t[c] = isLower | isPlain
 		case strings.IndexByte("_.:/@+-", b) >= 0:
 			t[c] = isPlain
+		}
+		if c == '.' {
+			t[c] |= isDot
+		}
+		if strings.IndexByte("@/\\~+:= ", byte(c)) >= 0 {
+			t[c] |= isMark
 		}
 		if l := c | 0x20; l >= 'a' && l <= 'f' {
 			t[c] |= isHexLetter
@@ -230,10 +251,21 @@ func freeText(s string) bool {
 	return !personal(s, false)
 }
 
+// minSecret is the least length of a word that may be a secret by its looks.
+const minSecret = 12
+
 // personal reports whether a text holds something like an e-mail address, an IP address, a
 // home directory, a credential or a long random string. random allows the last.
 func personal(s string, random bool) bool {
-	if strings.Count(s, ".") >= 3 && hasIPv4(s) || strings.Count(s, ":") >= 2 && hasIPv6(s) {
+	any := uint8(0)
+	for i := range len(s) {
+		any |= byteClass[s[i]]
+	}
+	if any&isMark == 0 && len(s) < minSecret && any&(isDigit|isDot) != isDigit|isDot {
+		return false // nearly all names of things
+	}
+	random = random || any&isDigit == 0
+	if any&isDot != 0 && strings.Count(s, ".") >= 3 && hasIPv4(s) || any&isMark != 0 && strings.Count(s, ":") >= 2 && hasIPv6(s) {
 		return true
 	}
 	for i := 0; i < len(s); {
@@ -275,7 +307,7 @@ func runLen(s string) int {
 
 // longRandom looks at a word and at its parts between _ and -.
 func longRandom(word string) bool {
-	if len(word) < 12 {
+	if len(word) < minSecret {
 		return false
 	}
 	var digits, upper, lower int
@@ -314,7 +346,7 @@ func longRandom(word string) bool {
 // that a secret follows.
 func credential(s string, n int) bool {
 	word := s[:n]
-	for i := 0; i+12 <= n; i++ {
+	for i := 0; i+minSecret <= n; i++ {
 		if (i == 0 || word[i-1] == '-' || word[i-1] == '_') && keyPrefix(word[i:]) {
 			return true
 		}

@@ -21,31 +21,22 @@ const (
 
 var hashText = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-// cached is how many pseudonyms one half of a Hasher's memory holds.
-const cached = 4096
-
 // Hasher hashes under a keyring. It is detect.Pseudonymizer, and what groups are hashed
-// with. One goroutine owns it. It remembers recent pseudonyms: most events name
-// somebody who was named just before. That memory holds raw values, and never leaves.
+// with. One goroutine owns it.
 type Hasher struct {
-	ring     *Keyring
-	macs     []hash.Hash // by key
-	group    hash.Hash
-	buf      []byte
-	sum      []byte
-	now, old map[pseudonymOf]string // two generations; the old one is dropped when now is full
-}
-
-type pseudonymOf struct {
-	tenant, class, value string
-	key                  int
+	ring  *Keyring
+	macs  []hash.Hash // by key
+	group hash.Hash
+	buf   []byte
+	sum   []byte
+	memo  memo
 }
 
 var _ detect.Pseudonymizer = (*Hasher)(nil)
 
 // Hasher makes a Hasher for one goroutine.
 func (k *Keyring) Hasher() *Hasher {
-	h := &Hasher{ring: k, group: hmac.New(sha256.New, k.group.b), now: make(map[pseudonymOf]string, cached)}
+	h := &Hasher{ring: k, group: hmac.New(sha256.New, k.group.b), memo: newMemo()}
 	for i := range k.keys {
 		h.macs = append(h.macs, hmac.New(sha256.New, k.keys[i].Secret.b))
 	}
@@ -60,24 +51,12 @@ func (h *Hasher) Pseudonym(tenant, class, value string, at time.Time) (pseudonym
 	if len(value) > 256 {
 		return h.pseudonym(i, tenant, class, value), keyID
 	}
-	k := pseudonymOf{tenant, class, value, i}
-	if p, ok := h.now[k]; ok {
-		return p, keyID
-	}
-	p, ok := h.old[k]
-	if !ok {
+	p, place := h.memo.find(tenant, class, value, i)
+	if p == "" {
 		p = h.pseudonym(i, tenant, class, value)
+		place[1] = place[0]
+		place[0] = memoized{strings.Clone(tenant), strings.Clone(class), strings.Clone(value), i, p}
 	}
-	if len(h.now) >= cached {
-		h.old, h.now = h.now, h.old
-		clear(h.now)
-		if h.now == nil {
-			h.now = make(map[pseudonymOf]string, cached)
-		}
-	}
-	// Copies: the texts are parts of records, and would hold all of them in memory.
-	k.tenant, k.class, k.value = strings.Clone(tenant), strings.Clone(class), strings.Clone(value)
-	h.now[k] = p
 	return p, keyID
 }
 

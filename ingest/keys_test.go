@@ -130,18 +130,28 @@ func TestPseudonym(t *testing.T) {
 	}
 }
 
-func TestCacheDoesNotChangePseudonyms(t *testing.T) {
-	k := testKeys(t, 1)
+func TestMemoDoesNotChangePseudonyms(t *testing.T) {
+	k := testKeys(t, 2)
+	if _, err := k.Rotate(nil, day); err != nil {
+		t.Fatal(err)
+	}
 	warm := k.Hasher()
-	for i := range 3 * cached {
-		v := fmt.Sprint("user-", i%(cached+cached/2))
-		got, _ := warm.Pseudonym("t", "subject", v, day)
-		if want := warm.pseudonym(0, "t", "subject", v); got != want {
-			t.Fatalf("%s: %s, want %s", v, got, want)
+	size := 1 << memoSize
+	kept := 0
+	for i := range 3 * size {
+		tenant, class, value := []string{"t", "u"}[i%2], []string{"subject", "text"}[i/2%2], fmt.Sprint("user-", i%(size+size/2))
+		key := i / 4 % 2
+		at := k.keys[key].NotBefore.Add(time.Hour)
+		if p, _ := warm.memo.find(tenant, class, value, key); p != "" {
+			kept++
+		}
+		got, _ := warm.Pseudonym(tenant, class, value, at)
+		if want := warm.pseudonym(key, tenant, class, value); got != want {
+			t.Fatalf("%s %s %s: %s, want %s", tenant, class, value, got, want)
 		}
 	}
-	if n := len(warm.now) + len(warm.old); n > 2*cached {
-		t.Errorf("the cache holds %d", n)
+	if kept < size/4 {
+		t.Errorf("of %d values %d were remembered", 3*size, kept)
 	}
 }
 

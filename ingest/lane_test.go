@@ -131,7 +131,7 @@ func TestLaneSaysTheSame(t *testing.T) {
 		if rapid.Bool().Draw(t, "spaces") {
 			text = spaced(text)
 		}
-		for range rapid.IntRange(0, 2).Draw(t, "damages") {
+		for range max(0, rapid.IntRange(-3, 2).Draw(t, "damages")) {
 			at := rapid.IntRange(0, len(text)-1).Draw(t, "at")
 			end := min(len(text), at+rapid.IntRange(0, 12).Draw(t, "length"))
 			piece := rapid.SampledFrom([]string{
@@ -149,7 +149,7 @@ func TestLaneSaysTheSame(t *testing.T) {
 			not++
 		}
 	})
-	if !t.Failed() && !testing.Short() && (taken < 10 || not < 10) {
+	if !t.Failed() && !testing.Short() && (taken < 3 || not < 10) {
 		t.Errorf("%d taken, %d not: the generator is lopsided", taken, not)
 	}
 }
