@@ -30,9 +30,9 @@ func (d *drawing) rule(id, feature string) *spec {
 	if d.one(5) {
 		s.over = append(s.over, d.atom())
 	}
-	s.window = d.seconds(20, 45, 60, 90, 120, 180, 240).duration()
+	s.window = d.seconds(60, 20, 45, 90, 120, 180, 240, 600).duration()
 	if d.n(0, 3) > 0 {
-		s.suppress = d.seconds(30, 60, 120, 300).duration()
+		s.suppress = d.seconds(120, 30, 60, 300, 600, 1200).duration()
 	}
 	if feature == "panes" {
 		s.window = d.seconds(60, 90, 120, 180).duration()
@@ -79,7 +79,7 @@ func (d *drawing) rule(id, feature string) *spec {
 		})
 	case "absence", "absence after":
 		c := d.cond(1)
-		s.match, s.window = &c, d.seconds(20, 45, 90).duration()
+		s.match, s.window = &c, d.seconds(45, 15, 30, 90).duration()
 		s.detector = part{kind: DetectAbsence, after: feature != "absence"}
 		s.inner = fmt.Sprintf("absence: {window: %s}", s.window)
 		if s.detector.after {
@@ -95,7 +95,7 @@ func (d *drawing) rule(id, feature string) *spec {
 		s.inner += ", " + window
 	default:
 		s.match = d.maybe(4)
-		s.window = d.seconds(240, 180, 120, 60).duration()
+		s.window = d.seconds(240, 120, 60, 600).duration()
 		window = fmt.Sprintf("window: %s", s.window)
 		var text string
 		s.detector, text = d.sequence(s, feature, nil, sources)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"pgregory.net/rapid"
@@ -37,10 +38,19 @@ func drawWorld(t *rapid.T) *world {
 	w := &world{drawing: drawing{T: t}, end: TestStart, census: map[string]bool{}}
 	w.groups = []grouping{pick(w.drawing, groupings...), pick(w.drawing, groupings...)}
 	text := ""
-	for i := range w.n(4, 7) {
-		s := w.rule(fmt.Sprintf("TT-%02d", i), pick(w.drawing, features...))
+	add := func(feature string) {
+		s := w.rule(fmt.Sprintf("TT-%02d", len(w.specs)), feature)
 		w.specs = append(w.specs, s)
 		text += s.yaml() + "---\n"
+	}
+	for range w.n(4, 6) {
+		feature, groups := pick(w.drawing, features...), w.groups
+		if strings.HasPrefix(feature, "from") { // with something to take from, which may settle late
+			w.groups = []grouping{pick(w.drawing, groups...)}
+			add(pick(w.drawing, "absence", "absence after", "ratio", "count", "distinct", "from", "until"))
+		}
+		add(feature)
+		w.groups = groups
 	}
 	others := ""
 	for i := range w.n(1, 2) { // come and go by reloads, before and behind the others; some take from them
@@ -250,9 +260,9 @@ type upset struct {
 func (w *world) run() map[string]Alert {
 	members := w.n(1, 4)
 	w.saw(fmt.Sprintf("%d instances at first", members), true)
-	upsets := make([]upset, w.n(0, 5))
+	upsets := make([]upset, 6-w.n(0, 6))
 	for i := range upsets {
-		upsets[i] = upset{at: w.n(0, 999), members: w.n(1, 4), crash: w.one(3), reload: w.one(2)}
+		upsets[i] = upset{at: w.n(0, 999), members: w.n(1, 4), crash: w.one(2), reload: w.one(2)}
 		w.saw("instances that join or leave", upsets[i].members != members)
 		w.saw("crashes", upsets[i].crash)
 		w.saw("reloads", upsets[i].reload)
