@@ -40,7 +40,7 @@ run-tests = $(call tool,$(GOTESTSUM)) --format pkgname --format-hide-empty-pkg -
 
 .PHONY: help
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^##@ / {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Use
 
@@ -68,6 +68,10 @@ oracle: ## Compare the engine with a plain evaluator over 10,000 random sets of 
 	@for seed in 1 2 3 0; do \
 		$(GO) test -timeout 2h -count 1 -v -run '^TestOracle$$' ./detect -rapid.checks $$(($(ORACLE_CASES) / 4)) -rapid.seed $$seed || exit 1; \
 	done
+
+.PHONY: mutations
+mutations: ## Switch parts of the engine off, one at a time, and demand that the oracle finds each
+	$(GO) test -timeout 2h -count 1 -v -run '^TestMutationsAreFound$$' ./detect -mutations
 
 .PHONY: model
 model: ## Check the formal model of declared batches, and that its mutations fail (needs spin and a C compiler)
