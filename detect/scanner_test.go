@@ -150,11 +150,11 @@ func TestScannerDirections(t *testing.T) {
 func TestScannerIsBoundedOnHostileInput(t *testing.T) {
 	for _, piece := range []string{"' or ", "../", "%25", "http://1.1.1.1/ ", "$(", "password=aaaaaaaaaaaaaaaaaaaa ", "\u200b", "<svg ", "eyJaaaaaaaaaa.", "{{", "select/**/", "aaaaaaaa", "İſK"} {
 		text := strings.Repeat(piece, (1<<20)/len(piece))
-		start := time.Now()
+		cpu := CPUTime()
 		for _, dir := range []string{"input", "output"} {
 			scanned("tool_call", dir, text)
 		}
-		if d := time.Since(start); d > time.Second {
+		if d := CPUTime() - cpu; d > time.Second {
 			t.Errorf("%q: %v for 1 MiB", piece, d)
 		} else {
 			t.Logf("%q: %v", piece, d)
