@@ -1,5 +1,7 @@
 package detect
 
+import "slices"
+
 // seen are the classes of words that one pass over a text found. An expression is slow, and is
 // asked only where its words are there.
 type seen uint64
@@ -157,4 +159,19 @@ var catGates = [numCats]gate{
 	catPrompt:          {gatePrompt[0], gatePrompt[1], seenRole, seenFrame},
 	catLeak:            {seenTrace, seenSQLError},
 	catHidden:          {seenBeyondASCII},
+}
+
+// idleClasses are classes that prose is full of, and that open no gate among themselves and with
+// those that are given.
+func idleClasses(given seen) seen {
+	idle := given
+	for _, c := range [...]seen{
+		seenOr, seenOrWord, seenSelect, seenStatement, seenShell, seenCommand, seenParen, seenAssign, seenHost, seenVerb, seenPrior, seenInstruction,
+		seenTell, seenUser, seenColonQuote,
+	} {
+		if !slices.ContainsFunc(catGates[:], func(g gate) bool { return g.open(idle | c) }) {
+			idle |= c
+		}
+	}
+	return idle
 }

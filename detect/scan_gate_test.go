@@ -74,3 +74,22 @@ func TestNextURL(t *testing.T) {
 		}
 	}
 }
+
+func TestIdleClassesOpenNothing(t *testing.T) {
+	for _, given := range []seen{0, seenShort} {
+		idle := idleClasses(given)
+		for c, g := range catGates {
+			if g.open(idle) {
+				t.Errorf("%s opens of %b", catNames[c], idle)
+			}
+		}
+		if idle&seenCommand == 0 || idle&seenStatement == 0 {
+			t.Errorf("of %b the words of prose are not idle", idle)
+		}
+	}
+	for host := range metadataHosts {
+		if !bareHost(host) {
+			t.Errorf("%s is no host", host)
+		}
+	}
+}

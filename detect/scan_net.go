@@ -28,10 +28,16 @@ var (
 )
 
 func bareHost(v string) bool {
-	if v == "" || !strings.ContainsAny(v[:1], "0123456789[:fF") && !metadataHosts[strings.ToLower(v)] {
+	if v == "" {
 		return false
 	}
-	return bareHostRE.MatchString(v)
+	switch c := v[0]; {
+	case c >= '0' && c <= '9', c == '[', c == ':', c|0x20 == 'f':
+		return bareHostRE.MatchString(v)
+	case c|0x20 == 'm', c|0x20 == 'i': // as those by name begin
+		return metadataHosts[strings.ToLower(v)]
+	}
+	return false
 }
 
 func findSSRF(f finder, v string) {

@@ -10,7 +10,8 @@ import (
 // the text. It is pure but holds scratch memory; one goroutine owns it.
 type Scanner struct {
 	lits    literals
-	classes []seen // by literal
+	classes []seen  // by literal
+	idle    [2]seen // classes of which no gate opens, of a long text and of a short one
 	hits    hits
 	scratch []byte
 	budget  [numCats]int
@@ -28,6 +29,7 @@ func NewScanner() *Scanner {
 			s.classes[id] |= c.class
 		}
 	}
+	s.idle = [2]seen{idleClasses(0), idleClasses(seenShort)}
 	s.lits.build()
 	s.hits = s.lits.newHits()
 	return s
@@ -112,21 +114,24 @@ func (s *Scanner) text(ev *Event, v, dir string, cats catSet) {
 
 func (s *Scanner) chunk(f finder, v string, cats catSet) {
 	s.hits.clear()
-	plain := ascii(v)
-	s.scratch = s.lits.scan(v, &s.hits, s.scratch)
+	if ascii(v) {
+		scanLanes(&s.lits, v, &s.hits)
+	} else {
+		s.scratch = s.lits.scan(v, &s.hits, s.scratch)
+		f.seen |= seenBeyondASCII
+	}
 	for _, id := range s.hits.found {
 		f.seen |= s.classes[id]
 	}
-	if !plain {
-		f.seen |= seenBeyondASCII
-	}
+	idle := s.idle[0]
 	if f.whole && len(v) <= maxShort {
+		idle = s.idle[1]
 		f.seen |= seenShort
 		if bareHost(v) {
 			f.seen |= seenBareHost
 		}
 	}
-	if f.seen == 0 {
+	if f.seen&^idle == 0 {
 		return
 	}
 	for c := range numCats {
