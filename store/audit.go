@@ -29,9 +29,7 @@ func (s Stored) Distinct() uint64 { return s.DistinctEvents + s.DistinctDead - s
 // Twice is how many rows are too many.
 func (s Stored) Twice() uint64 { return s.Events + s.Dead - s.Distinct() }
 
-// Audit counts what is stored of [from, to) of a partition, reading the offsets back. A
-// writer that takes over a declared batch asks it too: it is the second net below the
-// deduplication tokens, whose window ends.
+// Audit counts what is stored of [from, to) of a partition, reading the offsets back.
 func (db *DB) Audit(ctx context.Context, topic string, partition int32, from, to int64) (Stored, error) {
 	var (
 		s                          Stored

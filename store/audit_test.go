@@ -34,7 +34,7 @@ func TestAuditSeesWhatDoesNotAddUp(t *testing.T) {
 	// An offset that is event and dead letter at once hides a lost one in the sums.
 	b := w.NewBlock()
 	b.AppendDead(&DeadLetter{Topic: "mcp.events", Partition: 3, Offset: 30, Append: day})
-	if err := db.insert(t.Context(), &b.dead.rows, "again"); err != nil {
+	if err := db.insert(t.Context(), &b.dead.made[0].rows, "again"); err != nil {
 		t.Fatal(err)
 	}
 	s, err := db.Audit(t.Context(), "mcp.events", 3, 25, 101)

@@ -31,10 +31,39 @@ func BenchmarkAppend(b *testing.B) {
 			block.Append(ev)
 		}
 		buf.Reset()
-		encodeBlock(buf, block.events.filled(), block.events.n)
+		for _, r := range block.events.each() {
+			encodeBlock(buf, r.filled(), r.n)
+		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchRows, "ns/event")
 	b.ReportMetric(float64(len(buf.Buf))/benchRows, "wire-B/event")
+}
+
+// BenchmarkRollUp is what the roll-ups add to that.
+func BenchmarkRollUp(b *testing.B) {
+	block := NewWriter(&DB{}, WriterOptions{}).NewBlock()
+	g := newPlausible(1, day, 10_000)
+	var ev detect.Event
+	for i := range int64(benchRows) {
+		ev.Reset()
+		g.fill(&ev, i, 0)
+		block.Append(&ev)
+	}
+	buf := new(proto.Buffer)
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, r := range block.events.each() {
+			block.rollups.of(r, "bench")
+		}
+		buf.Reset()
+		for _, r := range block.rollups.minuteRows.each() {
+			encodeBlock(buf, r.filled(), r.n)
+		}
+		for _, r := range block.rollups.entityRows.each() {
+			encodeBlock(buf, r.filled(), r.n)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchRows, "ns/event")
 }
 
 // BenchmarkInsert is the whole way into the real engine, on the same cores.

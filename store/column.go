@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math"
 	"strings"
@@ -58,6 +59,19 @@ func (c *fixed) put(bits uint64) {
 	}
 }
 
+// at is the bits of a row.
+func (c *fixed) at(row int) uint64 {
+	switch c.size {
+	case 1:
+		return uint64(c.data[row])
+	case 2:
+		return uint64(binary.LittleEndian.Uint16(c.data[2*row:]))
+	case 4:
+		return uint64(binary.LittleEndian.Uint32(c.data[4*row:]))
+	}
+	return binary.LittleEndian.Uint64(c.data[8*row:])
+}
+
 func (c *fixed) putBool(on bool) {
 	if on {
 		c.put(1)
@@ -69,17 +83,19 @@ func (c *fixed) putBool(on bool) {
 // DateTime64 ends here; beyond, ClickHouse shows nonsense instead of refusing.
 var minTime, maxTime = time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2299, 12, 31, 23, 59, 59, 0, time.UTC)
 
-func (c *fixed) putTime(t time.Time) {
-	if t.IsZero() {
-		c.put(0)
-		return
-	}
-	if t.Before(minTime) {
+func (c *fixed) putTime(t time.Time) { c.put(uint64(millis(t))) }
+
+// millis is a time as DateTime64 keeps it, the nearest one within its bounds.
+func millis(t time.Time) int64 {
+	switch {
+	case t.IsZero():
+		return 0
+	case t.Before(minTime):
 		t = minTime
-	} else if t.After(maxTime) {
+	case t.After(maxTime):
 		t = maxTime
 	}
-	c.put(uint64(t.UnixMilli()))
+	return t.UnixMilli()
 }
 
 // text is a String column.
@@ -206,17 +222,33 @@ func (c *nullable) encode(b *proto.Buffer) {
 type array[C column] struct {
 	offsets []byte
 	of      C
+	name    string // of the type, where it is not just Array
 }
 
 func newArray[C column](of C) *array[C] { return &array[C]{of: of} }
 
-func (c *array[C]) typ() string                 { return "Array(" + c.of.typ() + ")" }
+func (c *array[C]) typ() string                 { return cmp.Or(c.name, "Array("+c.of.typ()+")") }
 func (c *array[C]) rows() int                   { return len(c.offsets) / 8 }
 func (c *array[C]) encodeState(b *proto.Buffer) { c.of.encodeState(b) }
 
 func (c *array[C]) reset() {
 	c.offsets = c.offsets[:0]
 	c.of.reset()
+}
+
+// as gives the type another name, like that of an aggregate function that is kept as an array.
+func (c *array[C]) as(name string) *array[C] {
+	c.name = name
+	return c
+}
+
+// count is how many values a row has.
+func (c *array[C]) count(row int) uint64 {
+	n := binary.LittleEndian.Uint64(c.offsets[8*row:])
+	if row > 0 {
+		n -= binary.LittleEndian.Uint64(c.offsets[8*row-8:])
+	}
+	return n
 }
 
 func (c *array[C]) end() {

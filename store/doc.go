@@ -4,15 +4,15 @@
 // # Exactly once
 //
 // The role loop declares a batch [C, E) of a partition before it inserts it, so whoever
-// repeats it has the same records. Writer.Insert sends them as one block under the token
-// topic:partition:C-E; ClickHouse drops a block whose token it has seen, in the table and,
-// each with a window of its own, in what views fill from it. So Insert may be repeated
-// after any error, also one that came after the rows were stored. Order: dead letters,
-// events, ledger; a ledger row means that all of its range is stored. Writer.Redo, for a
-// batch that somebody else may have stored, reads the offsets back first: the second net
-// where the window of tokens (10,000 inserts a table) has passed. Nothing here retries,
-// splits or skips: the loop parks the partition, and Classify says how loud to be. Audit,
-// Missing and LedgerSum say afterwards whether it is so.
+// repeats it has the same records. Writer.Insert stores them in a few inserts: dead letters
+// and events by day of arrival, what the events add to the roll-ups by month, and the ledger.
+// Each brings rows of one partition of one table, which ClickHouse stores whole or not at
+// all, under a token made of topic:partition:C-E; a token that was seen is dropped. So Insert
+// may be repeated after any error, also one that came after the rows were stored, and a
+// ledger row means that all of its range is. Writer.Redo, for a batch that may be stored in
+// part, asks each table first for what it has: the window of tokens (10,000 inserts a table)
+// may have passed. Nothing here retries, splits or skips: the loop parks the partition, and
+// Classify says how loud to be. Audit, Missing and LedgerSum say afterwards whether it is so.
 //
 // # Columns
 //
@@ -26,8 +26,8 @@
 // # Retention and roll-ups
 //
 // The writer chooses retention_days by severity, and rows go by it. events_1m and entity_1h
-// are filled by views and outlive the events; docs/decisions 0011 and 0012 say why, and
-// docs/store.md what it all costs.
+// are made by the writer (rollup.go) and outlive the events; docs/decisions 0011 to 0013 say
+// why, and docs/store.md what it all costs.
 //
 // # Speed
 //

@@ -28,6 +28,11 @@ type eventRows struct {
 	flags []flagField
 	enums [2]*fixed // outcome, severity
 
+	// What roll-ups read.
+	tenant, server, typ, tool        *low
+	who                              [3]*low // client, source, session
+	argsBytes, resultBytes, duration *nullable
+
 	names, upNames, plain []string // of the row at hand
 }
 
@@ -73,6 +78,7 @@ func newEventRows(retention Retention) *eventRows {
 	for f := range detect.NumFields {
 		r.addField(f)
 	}
+	r.remember()
 	r.findings = findingColumns{
 		cat:     add(b, "findings.cat", newArray(newLow())),
 		rule:    add(b, "findings.rule", newArray(newLow())),
@@ -117,6 +123,23 @@ func (r *eventRows) addField(f detect.Field) {
 	default:
 		r.nums = append(r.nums, numField{f, add(b, name, newNumber(k)), k})
 	}
+}
+
+// Indexes of eventRows.who; the table's enum begins at 1.
+const client, source = 0, 1
+
+// remember keeps the columns that roll-ups read.
+func (r *eventRows) remember() {
+	lows, nums := map[detect.Field]*low{}, map[detect.Field]*nullable{}
+	for _, c := range r.lows {
+		lows[c.f] = c.c
+	}
+	for _, c := range r.nums {
+		nums[c.f] = c.c
+	}
+	r.tenant, r.server, r.typ, r.tool = lows[detect.Tenant], lows[detect.ServerName], lows[detect.Type], lows[detect.MCPTool]
+	r.who = [3]*low{lows[detect.ActorClientID], lows[detect.NetIP], lows[detect.MCPSession]}
+	r.argsBytes, r.resultBytes, r.duration = nums[detect.IOArgsBytes], nums[detect.IOResultBytes], nums[detect.IODurationMS]
 }
 
 // append copies what is public of ev. Nothing of ev is kept: its memory is the caller's.

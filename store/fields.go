@@ -124,6 +124,7 @@ var eventFields = [detect.NumFields]eventField{
 
 const (
 	outcomeType  = "Enum8('unknown' = 0, 'success' = 1, 'failure' = 2, 'denied' = 3, 'error' = 4)"
+	kindType     = "Enum8('client' = 1, 'source' = 2, 'session' = 3)"
 	severityType = "Enum8('' = 0, 'debug' = 1, 'info' = 2, 'low' = 3, 'medium' = 4, 'high' = 5, 'critical' = 6)"
 )
 
@@ -132,14 +133,17 @@ func outcomeCode(v string) uint64 {
 	case "success":
 		return 1
 	case "failure":
-		return 2
+		return outcomeFailure
 	case "denied":
-		return 3
+		return outcomeDenied
 	case "error":
-		return 4
+		return outcomeError
 	}
 	return 0
 }
+
+// Codes of outcomes that roll-ups count.
+const outcomeFailure, outcomeDenied, outcomeError = 2, 3, 4
 
 func severityCode(v string) uint64 {
 	switch v {

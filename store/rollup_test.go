@@ -48,8 +48,9 @@ func checkRollups(t *testing.T, db *DB) {
 // The comparison above has to notice what a roll-up counts twice or leaves out.
 func TestRollupsAreCompared(t *testing.T) {
 	db := migrated(t)
-	id, b := batch(NewWriter(db, WriterOptions{}), 0, 100)
-	if err := db.insert(t.Context(), &b.events.rows, id.token()); err != nil {
+	w := NewWriter(db, WriterOptions{})
+	id, b := batch(w, 0, 100)
+	if err := w.Insert(t.Context(), id, b); err != nil {
 		t.Fatal(err)
 	}
 	checkRollups(t, db)

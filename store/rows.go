@@ -1,6 +1,8 @@
 package store
 
 import (
+	"iter"
+	"slices"
 	"strings"
 
 	"github.com/ClickHouse/ch-go/proto"
@@ -93,4 +95,42 @@ func (r *rows) putList(c *array[*low], vs []string) {
 		}
 		c.end()
 	}
+}
+
+// pieces are the rows of one table, apart by the table's partition: the server stores what an
+// insert brings for one partition whole or not at all, but not so for several.
+type pieces[R interface{ reset() }] struct {
+	make  func() R
+	parts []int64 // which partition; what made has more is empty, and kept for its memory
+	made  []R
+}
+
+// at returns the rows of a partition.
+func (p *pieces[R]) at(part int64) R {
+	if i := slices.Index(p.parts, part); i >= 0 {
+		return p.made[i]
+	}
+	if len(p.parts) == len(p.made) {
+		p.made = append(p.made, p.make())
+	}
+	p.parts = append(p.parts, part)
+	return p.made[len(p.parts)-1]
+}
+
+// each is in the order in which the partitions were first seen.
+func (p *pieces[R]) each() iter.Seq2[int64, R] {
+	return func(yield func(int64, R) bool) {
+		for i, part := range p.parts {
+			if !yield(part, p.made[i]) {
+				return
+			}
+		}
+	}
+}
+
+func (p *pieces[R]) reset() {
+	for i := range p.parts {
+		p.made[i].reset()
+	}
+	p.parts = p.parts[:0]
 }

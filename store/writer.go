@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"sync"
 	"time"
 
 	"picket/detect"
@@ -73,41 +74,63 @@ func (r *Retention) days(severity uint64) uint64 {
 type Writer struct {
 	db *DB
 	o  WriterOptions
+
+	mu     sync.Mutex
+	unsure map[string]string // by partition, the batch whose last attempt ended with an error
 }
 
 // NewWriter makes a writer on a database that Verify accepted.
 func NewWriter(db *DB, o WriterOptions) *Writer {
 	o.Retention.setDefaults()
-	return &Writer{db: db, o: o}
+	return &Writer{db: db, o: o, unsure: map[string]string{}}
 }
 
 // Block collects the rows of one batch, column by column. Reset keeps its memory.
 type Block struct {
-	events *eventRows
-	dead   *deadRows
-	bad    error // a row that does not belong to any batch
-	lo, hi int64 // offsets seen
-	topic  string
-	part   int32
+	events  pieces[*eventRows] // by day of arrival, as the table
+	dead    pieces[*deadRows]
+	rollups *rollups
+	bad     error // a row that does not belong to any batch
+	lo, hi  int64 // offsets seen
+	topic   string
+	part    int32
 }
 
 // NewBlock makes an empty block.
 func (w *Writer) NewBlock() *Block {
-	b := &Block{events: newEventRows(w.o.Retention), dead: newDeadRows()}
+	b := &Block{
+		events:  pieces[*eventRows]{make: func() *eventRows { return newEventRows(w.o.Retention) }},
+		dead:    pieces[*deadRows]{make: newDeadRows},
+		rollups: newRollups(),
+	}
 	b.Reset()
 	return b
 }
 
+const dayMillis = 24 * 60 * 60 * 1000
+
+// arrival is the partition of a time of arrival, in days since 1970.
+func arrival(t time.Time) int64 {
+	ms := millis(t)
+	if ms < 0 {
+		ms -= dayMillis - 1
+	}
+	return ms / dayMillis
+}
+
+// date is how the server writes that partition, like 20261122.
+func date(day int64) string { return time.UnixMilli(day * dayMillis).UTC().Format("20060102") }
+
 // Append adds an event, which must be redacted. Nothing of ev is kept.
 func (b *Block) Append(ev *detect.Event) {
 	b.see(ev.Topic, ev.Partition, ev.Offset)
-	b.events.append(ev)
+	b.events.at(arrival(ev.Append)).append(ev)
 }
 
 // AppendDead adds a dead letter.
 func (b *Block) AppendDead(d *DeadLetter) {
 	b.see(d.Topic, d.Partition, d.Offset)
-	b.dead.append(d)
+	b.dead.at(arrival(d.Append)).append(d)
 }
 
 func (b *Block) see(topic string, partition int32, offset int64) {
@@ -124,54 +147,108 @@ func (b *Block) see(topic string, partition int32, offset int64) {
 }
 
 // Rows is how many events and dead letters the block holds.
-func (b *Block) Rows() (events, dead int) { return b.events.n, b.dead.n }
+func (b *Block) Rows() (events, dead int) {
+	for _, r := range b.events.each() {
+		events += r.n
+	}
+	for _, r := range b.dead.each() {
+		dead += r.n
+	}
+	return events, dead
+}
 
 // Reset empties the block and keeps its memory.
 func (b *Block) Reset() {
 	b.events.reset()
 	b.dead.reset()
-	*b = Block{events: b.events, dead: b.dead, lo: math.MaxInt64, hi: -1}
+	*b = Block{events: b.events, dead: b.dead, rollups: b.rollups, lo: math.MaxInt64, hi: -1}
 }
 
-// Insert stores the batch. After an error, or no answer, it may be repeated with the same
-// batch and rows until it succeeds, by this process or another: then every row is there once.
+// Insert stores the batch. After an error, or no answer, it may be repeated with the same batch
+// and rows until it succeeds, here by Insert, in another process by Redo: then every row is
+// there once.
 //
-// The order matters in a crash: dead letters, events, and the ledger last, so that a ledger
-// row means that all of the range is stored. Each has a token of its own, so what a crash
-// left out is added by the repetition, and what it did not is dropped.
+// The order matters in a crash: dead letters, events, roll-ups, and the ledger last, so that a
+// ledger row means that all of the range is stored. Each insert brings rows of one partition of
+// one table, which the server stores whole or not at all, and has a token of its own: what a
+// crash left out is added by the repetition, and what it did not is dropped.
 func (w *Writer) Insert(ctx context.Context, id BatchID, b *Block) error {
+	return w.attempt(ctx, id, b, false)
+}
+
+// Redo is Insert for a batch that another process declared, so that it or a part of it may be
+// stored. It looks for the rows of each insert first, which holds also when the window of the
+// tokens has passed.
+func (w *Writer) Redo(ctx context.Context, id BatchID, b *Block) error {
+	return w.attempt(ctx, id, b, true)
+}
+
+// attempt stores a batch, and remembers one that may be stored in part: an outage can be
+// longer than the window, so that the next attempt has to look too.
+func (w *Writer) attempt(ctx context.Context, id BatchID, b *Block, redo bool) error {
 	if err := b.check(id); err != nil {
 		return err
 	}
-	if err := w.db.insert(ctx, &b.dead.rows, id.token()); err != nil {
-		return fmt.Errorf("batch %s: %w", id, err)
+	part := fmt.Sprintf("%s:%d", id.Topic, id.Partition)
+	w.mu.Lock()
+	redo = redo || w.unsure[part] == id.token()
+	w.unsure[part] = id.token()
+	w.mu.Unlock()
+	if err := w.store(ctx, id, b, redo); err != nil {
+		return err
 	}
-	if err := w.db.insert(ctx, &b.events.rows, id.token()); err != nil {
-		return fmt.Errorf("batch %s: %w", id, err)
+	w.mu.Lock()
+	delete(w.unsure, part)
+	w.mu.Unlock()
+	return nil
+}
+
+// putFunc stores the rows of one partition; where says which rows tell that they are there.
+type putFunc func(r *rows, token, where string, args ...any) error
+
+func (w *Writer) store(ctx context.Context, id BatchID, b *Block, redo bool) error {
+	// put stores one piece, unless a redo finds a row of it.
+	var put putFunc = func(r *rows, token, where string, args ...any) error {
+		if redo {
+			var n uint64
+			if err := w.db.row(ctx, []any{&n}, "SELECT count() FROM "+w.db.table(r.table)+" WHERE "+where, args...); err != nil {
+				return fmt.Errorf("look for batch %s in %s: %w", id, r.table, err)
+			}
+			if n > 0 {
+				return nil
+			}
+		}
+		if err := w.db.insert(ctx, r, token); err != nil {
+			return fmt.Errorf("batch %s: %w", id, err)
+		}
+		return nil
 	}
+	arrived := func(r *rows, day int64) (token string, err error) {
+		token = id.token() + "/" + date(day)
+		return token, put(r, token, "kafka_topic = ? AND kafka_partition = ? AND kafka_offset >= ? AND kafka_offset < ? AND toYYYYMMDD(observed) = "+date(day),
+			id.Topic, id.Partition, id.Begin, id.End)
+	}
+	for day, r := range b.dead.each() {
+		if _, err := arrived(&r.rows, day); err != nil {
+			return err
+		}
+	}
+	for day, r := range b.events.each() {
+		token, err := arrived(&r.rows, day)
+		if err != nil {
+			return err
+		}
+		if err := b.rollups.store(r, token, put); err != nil {
+			return err
+		}
+	}
+	events, dead := b.Rows()
 	l := newLedgerRows()
-	l.append(id, b.events.n, b.dead.n, w.o.Instance, time.Now())
+	l.append(id, events, dead, w.o.Instance, time.Now())
 	if err := w.db.insert(ctx, &l.rows, id.token()); err != nil {
 		return fmt.Errorf("batch %s: %w", id, err)
 	}
 	return nil
-}
-
-// Redo is Insert for a batch that another process, or this one before a crash, declared
-// and may have stored: it reads the offsets back first, which holds when the tokens'
-// window has passed. What is partly stored is completed under the same tokens.
-func (w *Writer) Redo(ctx context.Context, id BatchID, b *Block) error {
-	if err := b.check(id); err != nil {
-		return err
-	}
-	s, err := w.db.Audit(ctx, id.Topic, id.Partition, id.Begin, id.End)
-	if err != nil {
-		return err
-	}
-	if s.Ranges > 0 && s.Complete(uint64(b.events.n+b.dead.n)) {
-		return nil
-	}
-	return w.Insert(ctx, id, b)
 }
 
 func (b *Block) check(id BatchID) error {

@@ -1,8 +1,13 @@
 package store
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"picket/detect"
 )
@@ -59,9 +64,10 @@ func TestInsertIsExactHoweverOftenItIsRepeated(t *testing.T) {
 func TestWithoutTheTokenItCountsTwice(t *testing.T) {
 	db := migrated(t)
 	w := NewWriter(db, WriterOptions{})
-	for _, token := range []string{"one", "two"} {
-		_, b := batch(w, 0, 40)
-		if err := db.insert(t.Context(), &b.events.rows, token); err != nil {
+	for _, end := range []int64{40, 41} {
+		id, b := batch(w, 0, 40)
+		id.End = end // another name for the same rows
+		if err := w.Insert(t.Context(), id, b); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -100,68 +106,165 @@ func TestBigBatchIsOneBlock(t *testing.T) {
 	}
 }
 
-// A crash may leave any prefix of dead letters, events and ledger behind.
-func TestRepeatAfterCrashInTheMiddle(t *testing.T) {
-	for stage := range 3 {
-		db := migrated(t)
-		w := NewWriter(db, WriterOptions{})
-		id, b := batch(w, 0, 200)
-		for _, r := range []*rows{&b.dead.rows, &b.events.rows}[:stage] {
-			if err := db.insert(t.Context(), r, id.token()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		id, b = batch(w, 0, 200)
-		if err := w.Redo(t.Context(), id, b); err != nil {
-			t.Fatal(err)
-		}
-		checkExact(t, db, 0, 200)
-		wantNumber(t, db, 1, "SELECT count() FROM {db}.ingest_ledger")
-	}
-}
-
-// The engine stores into the table first and into the views' targets after it. What a
-// crash between the two left out must come with the repetition.
-func TestRepeatFillsAViewThatWasLeftOut(t *testing.T) {
-	for _, table := range []string{"events_1m", "entity_1h"} {
-		db := migrated(t)
-		w := NewWriter(db, WriterOptions{})
-		if err := db.exec(t.Context(), "DETACH TABLE "+db.table(table+"_mv")); err != nil {
-			t.Fatal(err)
-		}
-		id, b := batch(w, 0, 100)
-		if err := w.Insert(t.Context(), id, b); err != nil {
-			t.Fatal(err)
-		}
-		wantNumber(t, db, 0, "SELECT sum(events) FROM {db}."+table)
-		if err := db.exec(t.Context(), "ATTACH TABLE "+db.table(table+"_mv")); err != nil {
-			t.Fatal(err)
-		}
-		for range 2 {
-			if err := w.Insert(t.Context(), id, b); err != nil {
-				t.Fatal(err)
-			}
-			checkExact(t, db, 0, 100)
-		}
-	}
-}
-
-func TestRedoReadsBackWhenTheWindowHasPassed(t *testing.T) {
-	db := migrated(t)
-	w := NewWriter(db, WriterOptions{})
-	id, b := batch(w, 0, 100)
-	if err := w.Insert(t.Context(), id, b); err != nil {
+// crash makes the inserts of a batch end after some of them, as a crash does.
+func crash(t *testing.T, c Config, after int, id BatchID, b *Block) (ended bool) {
+	t.Helper()
+	engine, err := url.Parse(c.URL)
+	if err != nil {
 		t.Fatal(err)
 	}
+	s := httptest.NewServer(&faulty{plan: strings.Repeat("p", after) + strings.Repeat("r", 100), to: engine, rt: http.DefaultTransport})
+	defer s.Close()
+	c.URL = s.URL
+	db, err := Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	return NewWriter(db, WriterOptions{}).Insert(t.Context(), id, b) == nil
+}
+
+// passWindow makes the server forget all tokens.
+func passWindow(t *testing.T, db *DB) {
+	t.Helper()
 	for _, table := range []string{"events", "events_1m", "entity_1h", "dead_letters", "ingest_ledger"} {
 		if err := db.exec(t.Context(), "ALTER TABLE "+db.table(table)+" MODIFY SETTING non_replicated_deduplication_window = 0"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := w.Redo(t.Context(), id, b); err != nil {
+}
+
+// overMidnight is a batch with events and dead letters of two days and two months, so that
+// each table but the ledger gets two inserts.
+func overMidnight(w *Writer) (BatchID, *Block) {
+	b := w.NewBlock()
+	end := time.Now().UTC().Truncate(24 * time.Hour)
+	end = end.AddDate(0, 0, 1-end.Day()) // the first of this month
+	for o := range int64(200) {
+		ev, at := &detect.Event{}, end.Add(time.Duration(o-100)*time.Second)
+		fill(ev, o)
+		if o%50 == 49 {
+			b.AppendDead(&DeadLetter{Topic: "mcp.events", Partition: 3, Offset: o, Append: at, Stage: "decode", Class: "syntax", Error: "not JSON"})
+			continue
+		}
+		ev.Append, ev.Time = at, at.Add(-time.Millisecond)
+		b.Append(ev)
+	}
+	return BatchID{Topic: "mcp.events", Partition: 3, Begin: 0, End: 200, Generation: 7}, b
+}
+
+// A crash may leave any prefix of a batch's inserts behind, and the redo may come when the
+// server has forgotten their tokens. What is there is left alone, the rest is added.
+func TestRedoCompletesWhatACrashLeft(t *testing.T) {
+	slow(t)
+	for name, make := range map[string]func(w *Writer) (BatchID, *Block){
+		"one day":       func(w *Writer) (BatchID, *Block) { return batch(w, 0, 200) },
+		"over midnight": overMidnight,
+	} {
+		for _, passed := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, window passed %v", name, passed), func(t *testing.T) {
+				for stage, whole := 0, false; !whole; stage++ {
+					c := testConfig(t)
+					db := dial(t, c)
+					if _, err := Migrate(t.Context(), db, MigrateOptions{}); err != nil {
+						t.Fatal(err)
+					}
+					w := NewWriter(db, WriterOptions{})
+					id, b := make(w)
+					whole = crash(t, c, stage, id, b)
+					if passed {
+						passWindow(t, db)
+					}
+					for range 2 {
+						id, b = make(w) // everything made anew, as after a restart
+						if err := w.Redo(t.Context(), id, b); err != nil {
+							t.Fatal(err)
+						}
+					}
+					checkExact(t, db, 0, 200)
+					wantNumber(t, db, 1, "SELECT count() FROM {db}.ingest_ledger FINAL")
+					if t.Failed() {
+						t.Fatalf("after %d inserts", stage)
+					}
+				}
+			})
+		}
+	}
+}
+
+// The control: without the look at each table a redo counts twice.
+func TestInsertCountsTwiceWhenTheWindowHasPassed(t *testing.T) {
+	db := migrated(t)
+	w := NewWriter(db, WriterOptions{})
+	for range 2 {
+		id, b := batch(w, 0, 100)
+		if err := w.Insert(t.Context(), id, b); err != nil {
+			t.Fatal(err)
+		}
+		passWindow(t, db)
+	}
+	for _, table := range []string{"events", "events_1m"} {
+		if n := db.number(t, "SELECT toUInt64("+map[string]string{"events": "count()", "events_1m": "sum(events)"}[table]+") FROM {db}."+table); n != 2*98 {
+			t.Errorf("%s has %d, want each of 98 twice", table, n)
+		}
+	}
+}
+
+// An outage in the middle of a batch may be longer than the window: the writer that had no
+// answer looks before it tries again.
+func TestRepeatAfterAnErrorLooksFirst(t *testing.T) {
+	c := testConfig(t)
+	db := dial(t, c)
+	if _, err := Migrate(t.Context(), db, MigrateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	engine, err := url.Parse(c.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(&faulty{plan: "pplr", to: engine, rt: http.DefaultTransport}) // the answer about events_1m is lost
+	t.Cleanup(s.Close)
+	c.URL = s.URL
+	w := NewWriter(dial(t, c), WriterOptions{})
+	id, b := batch(w, 0, 100)
+	for range 3 {
+		if err = w.Insert(t.Context(), id, b); err == nil {
+			break
+		}
+		passWindow(t, db)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	checkExact(t, db, 0, 100)
+}
+
+// Roll-ups merge rows of many batches into one. A redo still finds each batch, and only it.
+func TestRedoFindsItsBatchInMergedRollups(t *testing.T) {
+	db := migrated(t)
+	w := NewWriter(db, WriterOptions{})
+	for begin := int64(0); begin < 400; begin += 100 {
+		if begin == 200 {
+			continue
+		}
+		id, b := batch(w, begin, begin+100)
+		if err := w.Insert(t.Context(), id, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, table := range []string{"events", "events_1m", "entity_1h"} {
+		if err := db.exec(t.Context(), "OPTIMIZE TABLE "+db.table(table)+" FINAL"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	passWindow(t, db)
+	for begin := int64(300); begin >= 0; begin -= 100 {
+		id, b := batch(w, begin, begin+100)
+		if err := w.Redo(t.Context(), id, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	checkExact(t, db, 0, 400)
 }
 
 func TestBatchOverMidnightAndManyDays(t *testing.T) {

@@ -139,7 +139,7 @@ ORDER BY (tenant, toStartOfFiveMinutes(time), server_name, type, kafka_partition
 TTL toDateTime(observed) + toIntervalDay(retention_days)
 SETTINGS {{.Dedup}};
 
--- Roll-up by minute. Its own deduplication window: without one a repeated insert counts twice here.
+-- Roll-up by minute, made by the writer: what a batch adds is one insert, with a token and a window of its own.
 CREATE TABLE IF NOT EXISTS {{.DB}}.events_1m{{.OnCluster}}
 (
     tenant      LowCardinality(String),
@@ -156,9 +156,13 @@ CREATE TABLE IF NOT EXISTS {{.DB}}.events_1m{{.OnCluster}}
     first_seen  SimpleAggregateFunction(min, DateTime64(3, 'UTC')) CODEC(ZSTD(1)),
     last_seen   SimpleAggregateFunction(max, DateTime64(3, 'UTC')) CODEC(ZSTD(1)),
     max_ms      SimpleAggregateFunction(max, Float64) CODEC(ZSTD(1)),
-    clients     AggregateFunction(uniqCombined64, String) CODEC(ZSTD(1)),
-    sources     AggregateFunction(uniqCombined64, String) CODEC(ZSTD(1)),
-    sessions    AggregateFunction(uniqCombined64, String) CODEC(ZSTD(1))
+    client_names  Array(String) EPHEMERAL COMMENT 'what an insert brings; kept is only how many there are',
+    source_names  Array(String) EPHEMERAL,
+    session_names Array(String) EPHEMERAL,
+    clients     AggregateFunction(uniqCombined64, String) DEFAULT arrayReduce('uniqCombined64State', client_names) CODEC(ZSTD(1)),
+    sources     AggregateFunction(uniqCombined64, String) DEFAULT arrayReduce('uniqCombined64State', source_names) CODEC(ZSTD(1)),
+    sessions    AggregateFunction(uniqCombined64, String) DEFAULT arrayReduce('uniqCombined64State', session_names) CODEC(ZSTD(1)),
+    batches     SimpleAggregateFunction(groupUniqArrayArray, Array(String)) COMMENT 'the batches whose first row went in here: by it a redo sees that all of their rows did' CODEC(ZSTD(1))
 )
 ENGINE = {{engine "AggregatingMergeTree"}}
 PARTITION BY toYYYYMM(minute)
@@ -166,19 +170,9 @@ ORDER BY (tenant, server_name, type, mcp_tool, outcome, severity, minute)
 TTL minute + INTERVAL 400 DAY
 SETTINGS {{.Dedup}};
 
-CREATE MATERIALIZED VIEW IF NOT EXISTS {{.DB}}.events_1m_mv{{.OnCluster}} TO {{.DB}}.events_1m AS
-SELECT tenant, toStartOfMinute(time) AS minute, server_name, type, mcp_tool, outcome, severity,
-       count() AS events, sum(ifNull(io_args_bytes, 0)) AS bytes_in, sum(ifNull(io_result_bytes, 0)) AS bytes_out,
-       sum(length(findings.cat)) AS findings, min(events.time) AS first_seen, max(events.time) AS last_seen,
-       max(ifNull(io_duration_ms, 0)) AS max_ms,
-       uniqCombined64StateIf(toString(actor_client_id), actor_client_id != '') AS clients,
-       uniqCombined64StateIf(toString(net_ip), net_ip != '') AS sources,
-       uniqCombined64StateIf(toString(mcp_session), mcp_session != '') AS sessions
-FROM {{.DB}}.events
-GROUP BY tenant, minute, server_name, type, mcp_tool, outcome, severity;
 
--- Roll-up by hour of each client, source and session: who was seen when, how often it failed, and with whom. One view for
--- all kinds, so that a batch is one insert here. Sets are cut at 16: they say with whom, not how many.
+-- Roll-up by hour of each client, source and session: who was seen when, how often it failed, and with whom. Sets
+-- are cut at 16: they say with whom, not how many.
 CREATE TABLE IF NOT EXISTS {{.DB}}.entity_1h{{.OnCluster}}
 (
     tenant      LowCardinality(String),
@@ -198,7 +192,8 @@ CREATE TABLE IF NOT EXISTS {{.DB}}.entity_1h{{.OnCluster}}
     servers     SimpleAggregateFunction(groupUniqArrayArray(16), Array(String)) CODEC(ZSTD(1)),
     tools       SimpleAggregateFunction(groupUniqArrayArray(16), Array(String)) CODEC(ZSTD(1)),
     clients     SimpleAggregateFunction(groupUniqArrayArray(16), Array(String)) COMMENT 'not of a client itself' CODEC(ZSTD(1)),
-    sources     SimpleAggregateFunction(groupUniqArrayArray(16), Array(String)) COMMENT 'not of a source itself' CODEC(ZSTD(1))
+    sources     SimpleAggregateFunction(groupUniqArrayArray(16), Array(String)) COMMENT 'not of a source itself' CODEC(ZSTD(1)),
+    batches     SimpleAggregateFunction(groupUniqArrayArray, Array(String)) COMMENT 'as in events_1m' CODEC(ZSTD(1))
 )
 ENGINE = {{engine "AggregatingMergeTree"}}
 PARTITION BY toYYYYMM(hour)
@@ -206,19 +201,6 @@ ORDER BY (tenant, kind, entity, hour)
 TTL hour + INTERVAL 400 DAY
 SETTINGS {{.Dedup}};
 
-CREATE MATERIALIZED VIEW IF NOT EXISTS {{.DB}}.entity_1h_mv{{.OnCluster}} TO {{.DB}}.entity_1h AS
-SELECT tenant, e.1 AS kind, e.2 AS entity, toStartOfHour(time) AS hour,
-       count() AS events, countIf(outcome IN ('failure', 'denied', 'error')) AS failures, countIf(outcome = 'denied') AS denied,
-       sum(length(findings.cat)) AS findings, sum(ifNull(io_args_bytes, 0)) AS bytes_in, sum(ifNull(io_result_bytes, 0)) AS bytes_out,
-       max(ifNull(io_duration_ms, 0)) AS max_ms, max(toInt8(severity)) AS worst, min(events.time) AS first_seen, max(events.time) AS last_seen,
-       groupUniqArray(16)(toString(server_name)) AS servers,
-       groupUniqArrayIf(16)(toString(mcp_tool), mcp_tool != '') AS tools,
-       groupUniqArrayIf(16)(toString(actor_client_id), kind != 'client' AND actor_client_id != '') AS clients,
-       groupUniqArrayIf(16)(toString(net_ip), kind != 'source' AND net_ip != '') AS sources
-FROM {{.DB}}.events
-ARRAY JOIN [('client', toString(actor_client_id)), ('source', toString(net_ip)), ('session', toString(mcp_session))] AS e
-WHERE e.2 != ''
-GROUP BY tenant, kind, entity, hour;
 
 -- Records that could not become an event. The bytes stay in Kafka: nothing here holds a payload.
 -- These and the ledger are kept for longer than Kafka may keep raw records, so that an audit finds them.
