@@ -77,9 +77,20 @@ mutations: ## Switch parts of the engine off, one at a time, and demand that the
 model: ## Check the formal model of declared batches, and that its mutations fail (needs spin and a C compiler)
 	@docs/model/check.sh
 
-.PHONY: chaos
-chaos: ## Kill everything while events come in, and count what is stored (CHAOS_SEED=N repeats a plan; needs Java, Maven, npm)
+# Each ends with one line of JSON on standard output; CHAOS_SEED=N repeats a plan.
+.PHONY: chaos chaos-embedded chaos-mutations chaos-long
+chaos: ## Kill every process of a pipeline while events come in, and count what is stored
 	@$(GO) run ./cmd/internal/chaos
+
+chaos-embedded: ## The same for one picket with the broker and the engine in it
+	@$(GO) run ./cmd/internal/chaos -embedded
+
+chaos-mutations: ## Without the token, the fence or the declaration, chaos must find rows twice
+	@set -e; for what in token fence declaration; do $(GO) run ./cmd/internal/chaos -weaken $$what; done
+
+chaos-long: ## 100 kills over at least a million events, then the mutations: half an hour and more
+	@$(GO) run ./cmd/internal/chaos -long
+	@$(MAKE) --no-print-directory chaos-mutations
 
 .PHONY: race
 race: $(call tool,$(GOTESTSUM)) ## Run every test under the race detector (needs a C compiler)

@@ -53,6 +53,7 @@ func (p *clickProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	pt, isInsert := insertPoint(q)
 	if isInsert && p.weak == weakToken {
 		q.Set("insert_deduplicate", "0")
+		q.Set("deduplicate_insert", "disable") // which newer servers go by
 	}
 	if isInsert && !p.gate.pass(pt) {
 		panic(http.ErrAbortHandler)

@@ -63,11 +63,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	long := fs.Bool("long", false, "100 kills over at least a million events")
 	fs.IntVar(&o.events, "events", 100_000, "go on until as many records are sent")
 	fs.IntVar(&o.rate, "rate", 2000, "records a second")
-	fs.StringVar(&o.weak, "weaken", "", "switch a protection off: token, fence or declaration; the run must end red")
-	fs.BoolVar(&o.whole, "embedded", false, "kill picket with the broker and the engine in it, as a whole")
+	fs.StringVar(&o.weak, "weaken", "", "switch a protection off: token, fence or declaration; the run succeeds if that is seen")
+	fs.BoolVar(&o.whole, "embedded", false, "kill one picket with broker and engine in it, as a whole")
 	fs.DurationVar(&o.within, "within", 15*time.Minute, "give up then: two minutes are usual, but the machine may be busy")
 	if err := fs.Parse(args); err != nil {
 		return err
+	}
+	if o.whole {
+		o.kills = 5
 	}
 	if *long {
 		o.sizes = sizes{kills: 100, rebalances: 20, zombies: 6, outages: 4, bounces: 3, cuts: 20}
@@ -131,33 +134,26 @@ func prepared(ctx context.Context, o options, stdout, stderr io.Writer) error {
 func (w *world) run(ctx context.Context, o options, stdout io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, o.within)
 	defer cancel()
-	d := &done{kills: map[string]int{declare: 0, insert: 0, commit: 0, idle: 0}}
 	r := rand.New(rand.NewPCG(o.seed, 0))
-	if err := w.up(ctx, o); err != nil {
-		return err
-	}
-	steps := plan(r, o.sizes)
+	var d *done
 	var failed error
-	for i, s := range steps {
-		w.say("%d of %d: %s", i+1, len(steps), s)
-		if failed = w.do(ctx, r, s, d); failed != nil {
-			// What is stored is looked at all the same: it may say why.
-			w.say("FAILED: %v", failed)
-			break
-		}
+	if o.whole {
+		d, failed = w.killWhole(ctx, r, o)
+	} else {
+		d, failed = w.killEach(ctx, r, o)
 	}
+	if failed != nil {
+		w.say("FAILED: %v", failed)
+	}
+	if w.traffic == nil {
+		return failed
+	}
+	// What is stored is looked at even if a step failed: it may say why.
 	v, err := w.settle(ctx, o, failed != nil)
-	if err := errors.Join(failed, err); err != nil && v == nil {
-		return err
+	if err != nil {
+		return errors.Join(failed, err)
 	}
-	for _, text := range v.problems {
-		w.say("WRONG: %s", text)
-	}
-	for _, at := range v.places {
-		for _, line := range w.ledgerOf(ctx, at) {
-			w.say("ledger of %s: %s", at, line)
-		}
-	}
+	w.explain(ctx, v)
 	w.say("the log has %d events and %d dead letters; picket audit: %d and %d, %d lost, %d twice", v.events, v.dead, v.audit.Events, v.audit.Dead, v.audit.Lost, v.audit.Twice)
 	line, err := json.Marshal(result{
 		Seed: o.seed, Events: v.events + v.dead, Kills: d.kills, Rebalances: d.rebalances, Zombies: d.zombies,
@@ -168,11 +164,39 @@ func (w *world) run(ctx context.Context, o options, stdout io.Writer) error {
 	}
 	fmt.Fprintln(stdout, string(line))
 	switch {
+	case o.weak != "":
+		return w.mustBeRed(o.weak, v)
 	case failed != nil:
 		return failed
-	case len(v.problems) > 0 || v.lost > 0 || v.duplicated > 0 || !v.rollups:
+	case v.red():
 		return fmt.Errorf("%d lost, %d duplicated, roll-ups exact: %v; %s", v.lost, v.duplicated, v.rollups, v.problems[0])
 	}
+	return nil
+}
+
+// killEach does the plan on the processes of a pipeline.
+func (w *world) killEach(ctx context.Context, r *rand.Rand, o options) (*done, error) {
+	d := &done{kills: map[string]int{declare: 0, insert: 0, commit: 0, idle: 0}}
+	if err := w.up(ctx, o); err != nil {
+		return d, err
+	}
+	steps := plan(r, o.sizes)
+	for i, s := range steps {
+		w.say("%d of %d: %s", i+1, len(steps), s)
+		if err := w.do(ctx, r, s, d); err != nil {
+			return d, err
+		}
+	}
+	return d, nil
+}
+
+// mustBeRed turns a run without one protection round: it has to have rows twice, and picket
+// audit has to say so too.
+func (w *world) mustBeRed(weak string, v *verdict) error {
+	if v.duplicated == 0 || v.rollups || v.audit.OK || v.audit.Twice == 0 {
+		return fmt.Errorf("without the %s nothing is wrong: either the run does not test it, or nobody needs it", weak)
+	}
+	w.say("without the %s the run is red, as it must be", weak)
 	return nil
 }
 
@@ -227,16 +251,28 @@ func (w *world) settle(ctx context.Context, o options, failed bool) (*verdict, e
 	if err := w.drained(ctx, 5*time.Minute); err != nil {
 		return nil, err
 	}
+	w.say("everything is acknowledged")
+	if o.whole { // its servers end with it
+		v, err := w.verify(ctx)
+		return v, errors.Join(err, w.stopAll(ctx))
+	}
+	if err := w.stopAll(ctx); err != nil {
+		return nil, err
+	}
+	return w.verify(ctx)
+}
+
+func (w *world) stopAll(ctx context.Context) error {
 	for _, i := range w.instances {
 		if i.proc != nil {
 			if err := i.proc.end(ctx); err != nil {
-				return nil, err
+				return err
 			}
 			i.proc = nil
 		}
 	}
-	w.say("everything is acknowledged, and the pickets have stopped")
-	return w.verify(ctx)
+	w.say("every picket has stopped")
+	return nil
 }
 
 // tails shows the end of each process's log.

@@ -99,7 +99,7 @@ func (w *world) compare(ctx context.Context, v *verdict, table string, want map[
 	}
 	wrong := 0
 	say := func(key, format string, args ...any) {
-		if wrong++; wrong <= someOf {
+		if wrong++; wrong <= 2 {
 			v.wrong("%s: %s: %s", table, strings.ReplaceAll(key, "\t", " "), fmt.Sprintf(format, args...))
 		}
 	}

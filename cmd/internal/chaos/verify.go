@@ -4,13 +4,17 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -37,21 +41,65 @@ type verdict struct {
 	rollups          bool
 	audit            auditReport
 	problems         []string
-	places           []place // some of those that are lost or there twice
+	trouble          map[string][]place // by what is wrong there
 }
 
 func (v *verdict) wrong(format string, args ...any) {
 	v.problems = append(v.problems, fmt.Sprintf(format, args...))
 }
 
-// someOf is how many examples are shown of each kind of trouble.
-const someOf = 10
-
-func (v *verdict) wrongAt(what string, at place, count *int) {
-	if *count++; *count <= someOf {
-		v.wrong("%s: partition %d, offset %d", what, at.partition, at.offset)
-		v.places = append(v.places, at)
+func (v *verdict) wrongAt(what string, at place) {
+	if v.trouble == nil {
+		v.trouble = map[string][]place{}
 	}
+	v.trouble[what] = append(v.trouble[what], at)
+}
+
+func (v *verdict) red() bool {
+	return v.lost > 0 || v.duplicated > 0 || !v.rollups || len(v.problems) > 0
+}
+
+// sum writes what was found at places as problems, in ranges of offsets.
+func (v *verdict) sum() {
+	for _, what := range slices.Sorted(maps.Keys(v.trouble)) {
+		at := v.trouble[what]
+		spans := spansOf(at)
+		text := make([]string, 0, someOf)
+		for i, s := range spans {
+			if i == someOf {
+				text = append(text, fmt.Sprintf("and %d more", len(spans)-i))
+				break
+			}
+			text = append(text, s.String())
+		}
+		v.wrong("%s: %d times, at %s", what, len(at), strings.Join(text, " "))
+	}
+}
+
+// someOf is how many examples are shown of each kind of trouble.
+const someOf = 8
+
+// span is offsets of a partition that lie close: what was read of one batch.
+type span struct {
+	partition  int32
+	begin, end int64
+}
+
+func (s span) String() string { return fmt.Sprintf("%d:[%d, %d)", s.partition, s.begin, s.end) }
+
+func spansOf(at []place) (out []span) {
+	slices.SortFunc(at, func(a, b place) int {
+		return cmp.Or(cmp.Compare(a.partition, b.partition), cmp.Compare(a.offset, b.offset))
+	})
+	const near = 3 // a dead letter may lie between
+	for _, p := range at {
+		if n := len(out); n > 0 && out[n-1].partition == p.partition && p.offset < out[n-1].end+near {
+			out[n-1].end = p.offset + 1
+			continue
+		}
+		out = append(out, span{p.partition, p.offset, p.offset + 1})
+	}
+	return out
 }
 
 // verify compares what is stored with the log, and the log with what was acknowledged.
@@ -79,17 +127,14 @@ func (w *world) verify(ctx context.Context) (*verdict, error) {
 		return nil, err
 	}
 	w.say("compared the roll-ups")
-	if err := w.audit(ctx, v); err != nil {
-		return nil, err
-	}
-	return v, nil
+	v.sum()
+	return v, w.audit(ctx, v)
 }
 
 // readLog reads the topic of events. Every acknowledged record must be in it, unchanged and once.
 func (w *world) readLog(ctx context.Context, v *verdict) (map[place]logged, error) {
 	src, made := w.traffic.src, w.traffic.made.Load()
 	log, seen := map[place]logged{}, map[uint64]bool{}
-	again := 0
 	err := w.scan(ctx, topic, func(r *kgo.Record) error {
 		n, err := strconv.ParseUint(string(r.Key), 10, 64)
 		if err != nil || n >= made || !bytes.Equal(r.Value, src.value(n)) {
@@ -97,7 +142,7 @@ func (w *world) readLog(ctx context.Context, v *verdict) (map[place]logged, erro
 		}
 		at := place{r.Partition, r.Offset}
 		if seen[n] {
-			v.wrongAt("the producer wrote a record again", at, &again)
+			v.wrongAt("the producer wrote a record again", at)
 		}
 		seen[n] = true
 		l := logged{n, src.hostile(n)}
@@ -156,7 +201,6 @@ func (w *world) scan(ctx context.Context, topic string, each func(*kgo.Record) e
 // checkRows wants one row for each offset of the log, of the right kind and with the right id.
 func (w *world) checkRows(ctx context.Context, v *verdict, log map[place]logged) error {
 	rows := map[place]int{}
-	twice, mixed := 0, 0
 	count := func(table string, hostile bool) func([]string) error {
 		return func(c []string) error {
 			p, err1 := strconv.ParseInt(c[0], 10, 32)
@@ -167,10 +211,11 @@ func (w *world) checkRows(ctx context.Context, v *verdict, log map[place]logged)
 			at := place{int32(p), o}
 			l, ok := log[at]
 			if !ok || l.hostile != hostile || !hostile && c[2] != w.traffic.src.event(l.n).id {
-				v.wrongAt("a row in "+table+" that is not what the log has", at, &mixed)
+				v.wrongAt("a row in "+table+" that is not what the log has", at)
 			}
 			if rows[at]++; rows[at] > 1 {
-				v.wrongAt("twice in "+table, at, &twice)
+				v.wrongAt("twice in "+table, at)
+				v.duplicated++
 			}
 			return nil
 		}
@@ -181,14 +226,12 @@ func (w *world) checkRows(ctx context.Context, v *verdict, log map[place]logged)
 	if err := w.query(ctx, "SELECT kafka_partition, kafka_offset FROM picket.dead_letters", count(tableDead, true)); err != nil {
 		return err
 	}
-	lost := 0
 	for at := range log {
 		if rows[at] == 0 {
-			v.wrongAt("lost", at, &lost)
+			v.wrongAt("lost", at)
+			v.lost++
 		}
 	}
-	v.lost += lost
-	v.duplicated += twice
 	return nil
 }
 
@@ -196,7 +239,6 @@ func (w *world) checkRows(ctx context.Context, v *verdict, log map[place]logged)
 // where a repetition is allowed, and nothing else.
 func (w *world) checkDead(ctx context.Context, v *verdict, log map[place]logged) error {
 	there := map[string]bool{}
-	odd, missing := 0, 0
 	err := w.scan(ctx, deadTopic, func(r *kgo.Record) error {
 		var at place
 		var name string
@@ -204,7 +246,7 @@ func (w *world) checkDead(ctx context.Context, v *verdict, log map[place]logged)
 			return fmt.Errorf("a dead letter with the key %q: %w", r.Key, err)
 		}
 		if l, ok := log[at]; !ok || !l.hostile || !bytes.Equal(r.Value, w.traffic.src.value(l.n)) {
-			v.wrongAt("a dead letter that is not what the log has", at, &odd)
+			v.wrongAt("a dead letter that is not what the log has", at)
 		}
 		there[at.String()] = true
 		return nil
@@ -214,10 +256,10 @@ func (w *world) checkDead(ctx context.Context, v *verdict, log map[place]logged)
 	}
 	for at, l := range log {
 		if l.hostile && !there[at.String()] {
-			v.wrongAt("a dead letter without its bytes", at, &missing)
+			v.wrongAt("a dead letter without its bytes", at)
+			v.lost++
 		}
 	}
-	v.lost += missing
 	return nil
 }
 
@@ -254,16 +296,26 @@ func (w *world) audit(ctx context.Context, v *verdict) error {
 	return nil
 }
 
-// ledgerOf shows what was stored around a place, and by whom.
-func (w *world) ledgerOf(ctx context.Context, at place) []string {
-	var out []string
-	err := w.query(ctx, fmt.Sprintf(`SELECT kafka_partition, first_offset, end_offset, events, dead, instance, generation, stored_at FROM picket.ingest_ledger
-		WHERE kafka_partition = %d AND first_offset <= %d AND end_offset > %d ORDER BY stored_at`, at.partition, at.offset, at.offset), func(c []string) error {
-		out = append(out, fmt.Sprintf("%s:[%s, %s) %s events, %s dead, by %s in generation %s at %s", c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]))
-		return nil
-	})
-	if err != nil {
-		out = append(out, err.Error())
+// explain writes what is wrong, and for some of it who stored it when.
+func (w *world) explain(ctx context.Context, v *verdict) {
+	for _, text := range v.problems {
+		w.say("WRONG: %s", text)
 	}
-	return out
+	for what, at := range v.trouble {
+		for i, s := range spansOf(at) {
+			if i == someOf/2 {
+				break
+			}
+			lines := 0
+			err := w.query(ctx, fmt.Sprintf(`SELECT first_offset, end_offset, events, dead, instance, generation, stored_at FROM picket.ingest_ledger
+				WHERE kafka_partition = %d AND first_offset < %d AND end_offset > %d ORDER BY stored_at LIMIT 5`, s.partition, s.end, s.begin), func(c []string) error {
+				lines++
+				w.say("%s %s: the ledger has [%s, %s) with %s events and %s dead letters, by %s in generation %s at %s", what, s, c[0], c[1], c[2], c[3], c[4], c[5], c[6])
+				return nil
+			})
+			if err != nil || lines == 0 {
+				w.say("%s %s: the ledger has nothing (%v)", what, s, err)
+			}
+		}
+	}
 }

@@ -61,6 +61,7 @@ func TestRowsAreCounted(t *testing.T) {
 		if err := w.checkRows(t.Context(), v, log); err != nil {
 			t.Fatal(err)
 		}
+		v.sum()
 		if v.lost != c.lost || v.duplicated != c.twice || len(v.problems) != c.n {
 			t.Errorf("%s: %d lost, %d twice, %q", c.name, v.lost, v.duplicated, v.problems)
 		}
@@ -92,6 +93,31 @@ func TestRollupsAreCompared(t *testing.T) {
 		}
 		if exact != c.exact || exact != (len(v.problems) == 0) {
 			t.Errorf("%q: exact %v, %q", c.line, exact, v.problems)
+		}
+	}
+}
+
+func TestSpansOfBatches(t *testing.T) {
+	got := fmt.Sprint(spansOf([]place{{1, 7}, {0, 4}, {0, 5}, {0, 7}, {0, 30}, {1, 8}}))
+	if want := "[0:[4, 8) 0:[30, 31) 1:[7, 9)]"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// A weakened run is good only if both counts see rows twice.
+func TestWeakenedRunMustBeRed(t *testing.T) {
+	w := answering(t, func(string) string { return "" })
+	if err := w.mustBeRed(weakToken, &verdict{duplicated: 3, audit: auditReport{Twice: 3}}); err != nil {
+		t.Error(err)
+	}
+	for _, v := range []verdict{
+		{rollups: true, audit: auditReport{OK: true}},
+		{duplicated: 3, audit: auditReport{OK: true}},
+		{lost: 1, audit: auditReport{Lost: 1}},
+		{audit: auditReport{Twice: 3}},
+	} {
+		if w.mustBeRed(weakFence, &v) == nil {
+			t.Errorf("%+v passes for red", v)
 		}
 	}
 }

@@ -73,8 +73,8 @@ type instance struct {
 	kafka  kafkaProxy
 	click  clickProxy
 	config string
+	args   []string
 	proc   *process // nil while it is down
-	starts int
 }
 
 func newWorld(dir, binary, root, weak string, out io.Writer) (*world, error) {
@@ -100,12 +100,16 @@ func (w *world) say(format string, args ...any) {
 
 // config writes a configuration that reaches the servers through the given addresses.
 func (w *world) config(name, kafka, click string) (string, error) {
+	return w.writeConfig(name, fmt.Sprintf("brokers: [%q], dial_timeout: 2s", kafka), fmt.Sprintf("url: %q", "http://"+click))
+}
+
+func (w *world) writeConfig(name, kafka, click string) (string, error) {
 	text := fmt.Sprintf(`instance: %s
 data_dir: %q
 log: {format: json}
 admin: {listen: ""}
-kafka: {brokers: [%q], dial_timeout: 2s, partitions: {events: %d, signals: 2}}
-clickhouse: {url: "http://%s"}
+kafka: {%s, partitions: {events: %d, signals: 2}}
+clickhouse: {%s}
 privacy: {keys_file: %q}
 batch: {max_rows: 2000, max_wait: 100ms}
 alerting: {preview: never}
@@ -198,7 +202,7 @@ func (w *world) killBroker(ctx context.Context) error {
 
 // newInstance makes the proxies and the configuration of a picket, which is not started yet.
 func (w *world) newInstance(name string) (*instance, error) {
-	i := &instance{name: name}
+	i := &instance{name: name, args: []string{"run", "--roles", "store"}}
 	i.kafka = kafkaProxy{to: w.kafka, gate: &i.gate, weak: w.weak, session: int32(session.Milliseconds())}
 	i.click = clickProxy{name: name, to: w.click, gate: &i.gate, stored: w.stored, weak: w.weak}
 	if err := errors.Join(i.kafka.start(), i.click.start()); err != nil {
@@ -212,8 +216,7 @@ func (w *world) newInstance(name string) (*instance, error) {
 
 func (w *world) start(i *instance) (err error) {
 	i.gate.reset()
-	i.starts++
-	i.proc, err = launch(w.binary, w.dir, i.name, "-c", i.config, "run", "--roles", "store")
+	i.proc, err = launch(w.binary, w.dir, i.name, append([]string{"-c", i.config}, i.args...)...)
 	return err
 }
 
@@ -403,12 +406,15 @@ func (w *world) close() {
 		}
 		i.gate.close()
 		i.gate.reset()
-		i.kafka.stop()
-		i.click.stop()
+		if i.kafka.l != nil {
+			i.kafka.stop()
+			i.click.stop()
+		}
 	}
-	if w.engine != nil {
-		w.engine.kill()
+	if w.engine == nil {
+		return // it was in the picket, like the broker
 	}
+	w.engine.kill()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	_ = w.kafkaScript(ctx, "stop")
