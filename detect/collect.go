@@ -28,6 +28,7 @@ const maxEvidence = 5
 type CollectStats struct {
 	Ungrouped uint64 // matches of events that miss a group field
 	Late      uint64 // matches that windows must not count any more
+	Shed      uint64 // matches that were more than could be carried
 }
 
 // Collector turns the matches of one declared batch of one source partition
@@ -41,6 +42,7 @@ type Collector struct {
 	order  []*Signal // first-match order: the same batch gives the same records
 	hashes []groupHash
 
+	shedder shedder
 	scratch Matcher // of findings
 }
 
@@ -58,11 +60,18 @@ type groupHash struct {
 
 // NewCollector makes a collector for one rule set.
 func NewCollector(rs *RuleSet, h Hasher) *Collector {
-	return &Collector{rs: rs, hasher: h, groups: map[collectKey]*Signal{}, hashes: make([]groupHash, len(rs.Groupings()))}
+	return &Collector{
+		rs: rs, hasher: h, groups: map[collectKey]*Signal{}, hashes: make([]groupHash, len(rs.Groupings())),
+		shedder: newShedder(rs.Rules()),
+	}
 }
 
 // Stats returns the counts so far.
-func (c *Collector) Stats() CollectStats { return c.stats }
+func (c *Collector) Stats() CollectStats {
+	stats := c.stats
+	stats.Shed = c.shedder.total
+	return stats
+}
 
 // Add records what matched one event. The event must be stamped and redacted.
 func (c *Collector) Add(ev *Event, matches []Match) {
@@ -84,16 +93,21 @@ func (c *Collector) Add(ev *Event, matches []Match) {
 			}
 			at = ev.Append // what needs only one event still fires, at the time that it came
 		}
-		sig := c.signal(ev, rule)
-		if sig == nil {
+		if !c.grouped(ev, rule) {
 			c.stats.Ungrouped++
 			continue
 		}
+		if !c.admit(m.Rule) {
+			continue
+		}
+		sig := c.signal(ev, rule)
+		sig.Urgent = sig.Urgent || c.shedder.rules[m.Rule].rank == rankNever
 		if identity == ([16]byte{}) {
 			identity = c.hasher.GroupHash(ev.text[Tenant], "id", ev.text[ServerInstance], ev.text[ID])
 		}
 		p := Point{Time: at.UnixMilli(), Identity: identity, Offset: ev.Offset, Append: ev.Append.UnixMilli()}
 		rp := sig.rule(rule.Hash)
+		c.shedder.took(m.Rule, sig, rp)
 		before := len(rp.Points)
 		if rule.multi {
 			c.addSteps(rp, p, ev, rule, m)
@@ -214,16 +228,20 @@ func (c *Collector) hash(ev *Event, parts ...string) uint64 {
 // and starts the next batch.
 func (c *Collector) Flush(source int32, begin, end int64) []*Signal {
 	out := c.order
+	if c.shedder.total > 0 {
+		out = slices.DeleteFunc(out, func(s *Signal) bool { return len(s.Rules) == 0 })
+	}
 	for _, s := range out {
 		s.Source, s.Begin, s.End = source, begin, end
 	}
 	clear(c.groups)
 	c.order = nil
+	c.shedder.start()
 	return out
 }
 
-// signal finds the signal of the event's group, or nil when it misses a group field.
-func (c *Collector) signal(ev *Event, rule *Rule) *Signal {
+// grouped reports whether the event has every group field of the rule.
+func (c *Collector) grouped(ev *Event, rule *Rule) bool {
 	h := &c.hashes[rule.Grouping]
 	if !h.done {
 		h.done = true
@@ -241,13 +259,16 @@ func (c *Collector) signal(ev *Event, rule *Rule) *Signal {
 			h.group = c.hasher.GroupHash(ev.text[Tenant], h.raw...)
 		}
 	}
-	if !h.ok {
-		return nil
-	}
-	key := collectKey{rule.Grouping, h.group}
+	return h.ok
+}
+
+// signal finds or makes the signal of the event's group.
+func (c *Collector) signal(ev *Event, rule *Rule) *Signal {
+	group := c.hashes[rule.Grouping].group
+	key := collectKey{rule.Grouping, group}
 	s := c.groups[key]
 	if s == nil {
-		s = &Signal{Tenant: ev.public[Tenant].Value, Group: h.group}
+		s = &Signal{Tenant: ev.public[Tenant].Value, Group: group}
 		for _, t := range rule.GroupBy {
 			s.Values = append(s.Values, ev.groupPublic(t))
 		}

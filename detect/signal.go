@@ -20,6 +20,8 @@ type Signal struct {
 	Values   []GroupValue
 	Rules    []RulePoints
 	Evidence []SignalEvidence
+
+	Urgent bool // a critical event that fires by itself is in it: not sent, but written first
 }
 
 // RulePoints are the points of one rule in a signal, in log order.
@@ -27,7 +29,8 @@ type RulePoints struct {
 	Rule   [16]byte // Rule.Hash
 	Points []Point
 
-	bucket          int64 // of the last event; not sent, as the next two
+	bucket          int64 // of the last event; not sent, as what follows
+	matches         int32 // how many events it has points of
 	shown, allShown uint8 // how many events have evidence beside them: of this bucket, and all
 }
 

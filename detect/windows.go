@@ -10,7 +10,8 @@ import (
 
 // WindowOptions bounds what a Windows may hold. Zero values take the defaults.
 type WindowOptions struct {
-	MaxGroups   int // groups of all rules together; default 1,000,000
+	MaxGroups   int // groups of all rules together; default 1,000,000; of one rule at most half of what its severity may fill
+	MaxHeld     int // points of all groups together, shared out in the same way; default 20,000,000
 	MaxPoints   int // points of one group; default 100,000, at most 180,000
 	MaxEvidence int // evidence of all groups together; default 20,000; alerts have that of the batch in any case
 	MaxWaiting  int // points that wait for a rule which the set does not have yet; default 100,000
@@ -24,7 +25,8 @@ type WindowStats struct {
 	Duplicates  uint64 // points or signals that were there already
 	Expired     uint64 // points that came after their window had settled
 	UnknownRule uint64 // points given up because no set had their rule in time
-	Overflow    uint64 // points or groups given up because a bound was reached
+	Overflow    uint64 // points given up because a bound was reached
+	Shed        uint64 // those of them that never entered a window, as there was no room for their rule
 	NoEvidence  uint64 // evidence not kept because its bound was reached
 }
 
@@ -55,6 +57,7 @@ type Windows struct {
 	waited  int                    // points in waits
 
 	hand     origin    // of the points in hand
+	held     int       // points of all groups
 	touched  []*window // since the last updates
 	evidence int       // kept in all groups
 
@@ -66,14 +69,17 @@ type Windows struct {
 // ruleState is a rule with what Windows keeps for it.
 type ruleState struct {
 	*Rule
-	id      uint32
-	groups  int    // that are held
-	left    bool   // it is no rule of the set any more
-	until   int64  // watermark from which on a rule that left takes nothing
-	scratch cursor // for groups with few points, which have none of their own
-	window  int64
-	bucket  int64
-	pane    int64
+	id                 uint32
+	groups             int // that are held
+	points             int // that are held
+	inGroups, inPoints share
+	shed               uint64 // points since TakeShed
+	left               bool   // it is no rule of the set any more
+	until              int64  // watermark from which on a rule that left takes nothing
+	scratch            cursor // for groups with few points, which have none of their own
+	window             int64
+	bucket             int64
+	pane               int64
 }
 
 // unknownTime lies before every time, with room to subtract from.
@@ -102,6 +108,7 @@ type source struct {
 // detect stamps events with.
 func NewWindows(rs *RuleSet, h Hasher, lateness time.Duration, opts WindowOptions) *Windows {
 	opts.MaxGroups = cmp.Or(opts.MaxGroups, 1_000_000)
+	opts.MaxHeld = cmp.Or(opts.MaxHeld, 20_000_000)
 	opts.MaxPoints = min(cmp.Or(opts.MaxPoints, 100_000), 180_000)
 	opts.MaxEvidence = cmp.Or(opts.MaxEvidence, 20_000)
 	opts.MaxWaiting = cmp.Or(opts.MaxWaiting, 100_000)
@@ -118,6 +125,7 @@ func (w *Windows) remove(g *window) {
 	if g.more != nil {
 		w.evidence -= len(g.more.evidence)
 	}
+	w.hold(g, -len(g.points))
 	g.rule.groups--
 	w.groups.remove(g)
 }
@@ -187,7 +195,7 @@ func (w *Windows) Observe(dst []Alert, s *Signal) []Alert {
 			continue
 		}
 		src.seen[key] = struct{}{}
-		if g := w.window(rule, key); g != nil {
+		if g := w.window(rule, key, len(rp.Points)); g != nil {
 			w.observe(g, rp.Points)
 			for j := range s.Evidence {
 				if s.Evidence[j].Rule == rp.Rule {
@@ -268,14 +276,14 @@ func (w *Windows) source(id int32) *source {
 	return s
 }
 
-// window finds or makes the window of a group; nil where there are too many.
-func (w *Windows) window(rule *ruleState, key windowKey) *window {
+// window finds or makes the window of a group for some points; nil where there are too many.
+func (w *Windows) window(rule *ruleState, key windowKey, points int) *window {
 	g := w.groups.get(key)
 	if g != nil {
 		return g
 	}
-	if w.groups.n >= w.opts.MaxGroups {
-		w.stats.Overflow++
+	if !rule.inGroups.has(w.groups.n, rule.groups) {
+		w.shed(rule, points)
 		return nil
 	}
 	g = &window{rule: rule, group: key.group}

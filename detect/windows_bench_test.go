@@ -207,7 +207,7 @@ func BenchmarkGroups(b *testing.B) {
 }
 
 func manyGroups(tb testing.TB, rs *RuleSet, groups, points int) *Windows {
-	w := NewWindows(rs, plainHasher{}, time.Minute, WindowOptions{})
+	w := NewWindows(rs, plainHasher{}, time.Minute, WindowOptions{MaxGroups: 4 * groups})
 	hash := rs.Rules()[0].Hash
 	var d SignalDecoder
 	var record []byte

@@ -111,13 +111,18 @@ func (w *Windows) insert(g *window, p point) bool {
 			return false
 		}
 		w.bucket(g, g.points[0].time()) // it still counts
-		g.forget(1)
+		w.forget(g, 1)
 		i--
+	}
+	if !g.rule.inPoints.has(w.held, g.rule.points) {
+		w.shed(g.rule, 1)
+		return false
 	}
 	if g.more != nil && g.more.cursor != nil {
 		g.more.cursor.back(g.points, firstFrom(g.points[:i], p.time()))
 	}
 	g.points = slices.Insert(g.points, i, p)
+	w.hold(g, 1)
 	if b := g.bucketAt(p.time()); b != nil && g.counts(&p) && g.firstOf(i) {
 		b.count++
 		b.last = max(b.last, p.time())
@@ -146,10 +151,11 @@ func (g *window) firstOf(i int) bool {
 }
 
 // forget drops the n oldest points.
-func (g *window) forget(n int) {
+func (w *Windows) forget(g *window, n int) {
 	if n == 0 {
 		return
 	}
+	w.hold(g, -n)
 	if g.more != nil && g.more.cursor != nil {
 		g.more.cursor.shift(g.points, n)
 	}
@@ -229,7 +235,7 @@ func (w *Windows) expire(dst []Alert, g *window) []Alert {
 	if g.more != nil {
 		g.more.buckets = keep
 	}
-	g.forget(n)
+	w.forget(g, n)
 	w.dropEvidence(g, mark)
 	return dst
 }

@@ -219,7 +219,7 @@ func (w *Windows) feed(g *window, i, end int, batch []Point) {
 			continue // both left the set, and it holds nothing any more
 		}
 		key := windowKey{g.group, rule.id}
-		to := w.window(rule, key)
+		to := w.window(rule, key, len(points))
 		if to == nil {
 			continue
 		}

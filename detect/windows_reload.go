@@ -35,6 +35,7 @@ func (w *Windows) Reload(dst []Alert, rs *RuleSet) []Alert {
 			s.scratch.meter = newMeter(&r.Detector)
 		}
 		s.Rule, s.left = r, false
+		s.inGroups, s.inPoints = shareOf(w.opts.MaxGroups, r.rank()), shareOf(w.opts.MaxHeld, r.rank())
 		w.rules[r.Hash] = s
 		for len(w.deadlines) <= r.plan.depth {
 			w.deadlines = append(w.deadlines, nil)
@@ -61,7 +62,7 @@ func (w *Windows) Reload(dst []Alert, rs *RuleSet) []Alert {
 			w.waited -= len(p.points)
 			rule := w.rules[r.Hash]
 			w.hand = origin{packed: p.name}
-			if g := w.window(rule, windowKey{p.group, rule.id}); g != nil {
+			if g := w.window(rule, windowKey{p.group, rule.id}, len(p.points)); g != nil {
 				w.observe(g, p.points)
 				for _, e := range p.evidence {
 					w.addEvidence(g, e)
