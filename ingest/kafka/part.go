@@ -169,6 +169,10 @@ func (p *part) move(r *Range, b *builder, limit int64) {
 	if r.Records == nil {
 		r.Records = records[:n:n] // shares the chunk's memory, which is not used again
 	} else {
+		if cap(r.Records)-len(r.Records) < n && b != nil { // room for what is on its way, instead of doubling
+			share := int64(b.maxRows / max(1, len(b.only), len(b.ranges)))
+			r.Records = slices.Grow(r.Records, n+int(min(p.behind(), share)))
+		}
 		r.Records = append(r.Records, records[:n]...)
 	}
 	p.cur.records = records[n:]

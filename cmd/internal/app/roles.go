@@ -82,7 +82,11 @@ func (a *App) detectRole(ctx context.Context) ([]runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := a.consumer(0, topics.Events, role.Detect, func(o *kafka.ConsumerOptions) { o.MaxRanges = maxRanges })
+	c, err := a.consumer(0, topics.Events, role.Detect, func(o *kafka.ConsumerOptions) {
+		// Half of what a store's batch is: signals gain less from large ranges than inserts do, and
+		// they take memory beside the events.
+		o.MaxRows, o.MaxBytes, o.MaxRanges = max(1, o.MaxRows/2), max(1, o.MaxBytes/2), maxRanges
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -12,18 +12,19 @@ import (
 
 // backlog starts the run and measures until every role has done the whole backlog.
 func (w *world) backlog(ctx context.Context, r *report) error {
-	before, err := w.usage()
-	if err != nil {
-		return err
-	}
+	var err error
 	if w.run, err = w.start("picket", "run", "--roles", w.opt.roles); err != nil {
 		return err
 	}
 	var began time.Time
-	if err := w.until(ctx, time.Minute, "the run has started", w.run, func() (bool, error) {
+	if err := w.until(ctx, time.Minute, soon, "the run has started", w.run, func() (bool, error) {
 		began = w.began()
 		return !began.IsZero(), nil
 	}); err != nil {
+		return err
+	}
+	before, err := w.usage() // the start is not the backlog's
+	if err != nil {
 		return err
 	}
 	profiled := make(chan error, 1)
@@ -33,7 +34,7 @@ func (w *world) backlog(ctx context.Context, r *report) error {
 	want := float64(w.opt.events)
 	done := map[string]time.Time{}
 	stage := time.Now()
-	err = w.until(ctx, time.Hour, "the backlog is done", w.run, func() (bool, error) {
+	err = w.until(ctx, time.Hour, 300*time.Millisecond, "the backlog is done", w.run, func() (bool, error) {
 		m, err := w.metrics(ctx)
 		if err != nil {
 			return false, nil //nolint:nilerr // it is starting
@@ -101,7 +102,7 @@ func (w *world) began() time.Time {
 // load would have to do too.
 func (w *world) merged(ctx context.Context, r *report, before usage) error {
 	quiet := 0
-	err := w.until(ctx, 2*time.Minute, "the merges are done", w.engine, func() (bool, error) {
+	err := w.until(ctx, 2*time.Minute, 100*time.Millisecond, "the merges are done", w.engine, func() (bool, error) {
 		got, err := get(ctx, w.clickhouse+"/?query=SELECT+count()+FROM+system.merges")
 		if err != nil {
 			return false, err

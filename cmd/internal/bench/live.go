@@ -30,7 +30,7 @@ func (w *world) livePart(ctx context.Context, r *report) error {
 		return err
 	}
 	var alerts []time.Duration
-	err = w.until(ctx, 30*time.Second, "every probe has an alert", w.run, func() (bool, error) {
+	err = w.until(ctx, 3*time.Minute, time.Second, "every probe has an alert", w.run, func() (bool, error) {
 		alerts, err = w.alertTimes(ctx, began.Add(-time.Second))
 		return len(alerts) >= probes, err
 	})

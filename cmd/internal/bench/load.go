@@ -140,7 +140,7 @@ func (w *world) queryable(ctx context.Context, n int) ([]time.Duration, error) {
 		if err := p.Produce(ctx, []kafka.Record{{Topic: eventsTopic, Partition: int32(i % parts), Value: value}}); err != nil {
 			return nil, err
 		}
-		if err := w.until(ctx, 30*time.Second, "the event can be queried", w.run, func() (bool, error) {
+		if err := w.until(ctx, 30*time.Second, soon, "the event can be queried", w.run, func() (bool, error) {
 			got, err := get(ctx, w.clickhouse+"/?query=SELECT+count()+FROM+picket.events+WHERE+id='"+ev.ID+"'+AND+observed>now()-600")
 			return err == nil && strings.TrimSpace(got) == "1", err
 		}); err != nil {

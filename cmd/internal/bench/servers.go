@@ -145,7 +145,7 @@ func (w *world) startEngine(ctx context.Context) (*proc, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p, w.until(ctx, time.Minute, "the engine answers", p, func() (bool, error) {
+	return p, w.until(ctx, time.Minute, soon, "the engine answers", p, func() (bool, error) {
 		got, err := get(ctx, w.clickhouse+"/?query=SELECT+1")
 		return err == nil && strings.TrimSpace(got) == "1", nil
 	})
@@ -160,11 +160,14 @@ func (w *world) command(args ...string) error {
 	return nil
 }
 
+// soon is how often until looks for what does not cost much to look for.
+const soon = 50 * time.Millisecond
+
 // until polls cond, and gives up early when p ends.
-func (w *world) until(ctx context.Context, within time.Duration, what string, p *proc, cond func() (bool, error)) error {
+func (w *world) until(ctx context.Context, within, every time.Duration, what string, p *proc, cond func() (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		if ok, err := cond(); ok || err != nil {
