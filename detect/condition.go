@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
@@ -161,6 +162,7 @@ func (c *compiler) text(key, value *yaml.Node, s subject, m modifiers) compiled 
 					p.equal = map[string]struct{}{}
 				}
 				p.equal[string(t.text)] = struct{}{}
+				p.long = max(p.long, 4*len(t.text)) // a rune of four bytes may fold to one
 				continue
 			}
 			p.tests = append(p.tests, t)
@@ -342,7 +344,21 @@ func (c *compiler) regex(n *yaml.Node, v string, s subject) (textTest, bool) {
 		c.d.Report(n, strings.Replace(err.Error(), "error parsing regexp: ", "regular expression: ", 1), hint)
 		return textTest{}, false
 	}
-	t := textTest{kind: testRegex, re: re, cased: true}
+	t := textTest{kind: testRegex, re: re, size: regexSize(v), cased: true}
 	c.literal(&t, s, regexLiterals(v)...)
 	return t, true
+}
+
+// regexSize is how many instructions an expression, which compiles, has: a counted repetition
+// has its inside as many times.
+func regexSize(v string) int {
+	tree, err := syntax.Parse(v, syntax.Perl)
+	if err != nil {
+		return maxRegexBytes
+	}
+	prog, err := syntax.Compile(tree.Simplify())
+	if err != nil {
+		return maxRegexBytes
+	}
+	return len(prog.Inst)
 }

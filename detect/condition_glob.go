@@ -106,7 +106,7 @@ func (c *compiler) globRegex(parts []string, s subject, cased bool) textTest {
 		}
 	}
 	b.WriteByte('$')
-	t := textTest{kind: testRegex, re: regexp.MustCompile(b.String()), cased: true}
+	t := textTest{kind: testRegex, re: regexp.MustCompile(b.String()), size: regexSize(b.String()), cased: true}
 	c.literal(&t, s, regexLiterals(b.String())...)
 	return t
 }

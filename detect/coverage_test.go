@@ -84,10 +84,10 @@ func TestVariantsAreLooserOrStricter(t *testing.T) {
 		m, p := NewMatcher(rs), rs.Rules()[0].program.base
 		for range 5 {
 			ev := drawEvent(t)
-			m.epoch++
+			m.epoch, m.steps = m.epoch+1, maxRuleSteps
 			held := p.eval(m, ev)
 			for _, v := range without(p, nil) {
-				m.epoch++
+				m.epoch, m.steps = m.epoch+1, maxRuleSteps
 				holds := v.pred.eval(m, ev)
 				if held != holds {
 					changed++

@@ -159,6 +159,7 @@ func (x *explainer) node(p pred) Node {
 		n.Index = x.indexed(atomsOf(p))
 	}
 	if x.ev != nil {
+		x.m.steps = maxRuleSteps // each is asked anew, beside those that it is part of
 		n.Holds = p.eval(x.m, x.ev)
 	}
 	return n

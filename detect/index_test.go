@@ -16,6 +16,7 @@ func brute(rs *RuleSet, ev *Event) (out []Match) {
 	m := NewMatcher(rs)
 	m.epoch++
 	for i, r := range rs.rules {
+		m.steps = maxRuleSteps
 		if add, ok := r.program.match(m, ev, r.program.cond); ok {
 			out = append(out, Match{Rule: i, Add: add})
 		}

@@ -17,7 +17,7 @@ type Matcher struct {
 	fold       [firstNumber]foldCache
 	hit        [firstNumber]hitCache
 	addr       addrCache
-	regexLeft  int // bytes that the regular expressions of the condition at hand may still read
+	steps      int // that the conditions of the rule at hand may still take
 	one        [1]string
 	scratch    []byte
 	labels     [][]byte
@@ -32,6 +32,7 @@ type MatchStats struct {
 	Candidates uint64 // rules that the index let through
 	Matches    uint64
 	Errors     uint64 // where expressions that ended with an error, which is no match
+	Cut        uint64 // rules that ran out of steps on an event
 }
 
 type foldCache struct {
@@ -93,6 +94,7 @@ func (m *Matcher) Match(dst []Match, ev *Event) []Match {
 // try evaluates what the index let through.
 func (m *Matcher) try(dst []Match, ev *Event, rule int) []Match {
 	m.stats.Candidates++
+	m.steps = maxRuleSteps
 	// Most candidates end here, and their rules are not in the cache.
 	if rest := m.rs.index.entries[rule].rest; rest != nil && !rest.eval(m, ev) {
 		return dst

@@ -100,13 +100,13 @@ type textPred struct {
 	of    subject
 	equal map[string]struct{} // folded; besides tests, never with all
 	one   string              // the only one of equal
+	long  int                 // no longer text can have one of equal as its folded form
 	tests []textTest
 	all   bool
 	neq   bool // the subject has a value, and none passes
 }
 
 func (p *textPred) eval(m *Matcher, ev *Event) bool {
-	m.regexLeft = maxRegexesBytes
 	if p.neq {
 		return m.has(ev, p.of) && !p.any(m, ev)
 	}
@@ -124,6 +124,9 @@ func (p *textPred) eval(m *Matcher, ev *Event) bool {
 func (p *textPred) any(m *Matcher, ev *Event) bool {
 	if p.equal != nil {
 		for _, v := range m.values(ev, p.of) {
+			if !m.spend(valueSteps) {
+				return false
+			}
 			if p.equals(m, v) {
 				return true
 			}
@@ -139,6 +142,9 @@ func (p *textPred) any(m *Matcher, ev *Event) bool {
 
 // equals reports whether v is one of the values that equal has.
 func (p *textPred) equals(m *Matcher, v string) bool {
+	if len(v) > p.long {
+		return false
+	}
 	if p.one != "" && ascii(v) {
 		return equalASCII(v, p.one)
 	}
@@ -169,19 +175,11 @@ type textTest struct {
 	text  []byte   // folded unless cased
 	parts [][]byte // of a glob: the texts between stars, in order
 	re    *regexp.Regexp
+	size  int     // of re: instructions
 	lits  []int32 // ids of literals in the field's automaton, one of which is necessary; nil: unknown
 	lens  []int   // of each of them
 	cidr  netip.Prefix
 }
-
-const (
-	// maxRegexBytes bounds one regular expression on one event, and maxRegexesBytes all of one
-	// condition. Beyond it a necessary literal that was found decides, so padding hides nothing.
-	maxRegexBytes   = 64 << 10
-	maxRegexesBytes = 256 << 10
-	// maxClassify bounds what libinjection reads of one value: it judges the first tokens only.
-	maxClassify = 8 << 10
-)
 
 func (t *textTest) eval(m *Matcher, ev *Event, s subject) bool {
 	if t.lits != nil && s.label == "" {
@@ -209,6 +207,9 @@ func (t *textTest) eval(m *Matcher, ev *Event, s subject) bool {
 	}
 	if t.cased || t.kind >= testRegex {
 		for _, v := range m.values(ev, s) {
+			if !m.spend(t.steps(len(v))) {
+				return t.lits != nil
+			}
 			if t.raw(v) {
 				return true
 			}
@@ -216,6 +217,9 @@ func (t *textTest) eval(m *Matcher, ev *Event, s subject) bool {
 		return false
 	}
 	for _, v := range m.folded(ev, s) {
+		if !m.spend(t.steps(len(v))) {
+			return t.lits != nil
+		}
 		if t.bytes(v) {
 			return true
 		}
@@ -224,17 +228,17 @@ func (t *textTest) eval(m *Matcher, ev *Event, s subject) bool {
 }
 
 func (t *textTest) regex(m *Matcher, values []string) bool {
-	left := min(maxRegexBytes, m.regexLeft)
+	left := maxRegexBytes
 	for _, v := range values {
-		if len(v) > left {
-			m.regexLeft -= left
-			return t.lits != nil || t.re.MatchString(v[:left])
+		n := min(len(v), left, max(0, m.steps)/t.size)
+		m.spend(valueSteps + n*t.size)
+		if n < len(v) {
+			return t.lits != nil || t.re.MatchString(v[:n])
 		}
-		m.regexLeft -= len(v)
 		if t.re.MatchString(v) {
 			return true
 		}
-		left -= len(v)
+		left -= n
 	}
 	return false
 }
@@ -262,6 +266,9 @@ func (t *textTest) raw(v string) bool {
 }
 
 func parseAddr(v string) (netip.Addr, bool) {
+	if len(v) > 64 {
+		return netip.Addr{}, false // a zone may be long, and is nothing that a range has
+	}
 	a, err := netip.ParseAddr(v)
 	return a.Unmap().WithZone(""), err == nil
 }
@@ -311,22 +318,27 @@ func (p *refPred) eval(m *Matcher, ev *Event) bool {
 	if !m.has(ev, p.a) || !m.has(ev, p.b) {
 		return false
 	}
-	return p.equal(m, ev) != p.neq
+	same, ok := p.equal(m, ev)
+	return ok && same != p.neq
 }
 
-func (p *refPred) equal(m *Matcher, ev *Event) bool {
+// equal compares; it is not ok where the steps do not suffice.
+func (p *refPred) equal(m *Matcher, ev *Event) (same, ok bool) {
 	if k := p.a.kind(); k == Number || k == Flag {
-		return ev.num[p.a.field-firstNumber] == ev.num[p.b.field-firstNumber]
+		return ev.num[p.a.field-firstNumber] == ev.num[p.b.field-firstNumber], true
 	}
 	var one, two [1]string
 	for _, x := range valuesOf(ev, p.a, &one) {
 		for _, y := range valuesOf(ev, p.b, &two) {
+			if !m.spend(valueSteps + min(len(x), len(y))/8) {
+				return false, false
+			}
 			if x == y || !p.cased && equalFold(x, y) {
-				return true
+				return true, true
 			}
 		}
 	}
-	return false
+	return false, true
 }
 
 // equalFold is equality of folded forms without making them.

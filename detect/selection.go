@@ -25,7 +25,7 @@ import (
 //   - An absent field matches nothing, |neq included; only |exists: false and not: hold without it.
 //   - io.findings: {cat: ssrf, score|gte: 0.7} asks for one finding that satisfies all keys; a list
 //     of such for one that satisfies one of them.
-//   - A regular expression reads 64 KiB of an event's field, all of one condition 256 KiB; in what
+//   - A regular expression reads 64 KiB of an event's field, less where it is large; in what
 //     lies beyond, a literal that every match needs decides, so that padding cannot hide an attack.
 
 // compiled is a condition on its way into a rule.

@@ -22,6 +22,9 @@ const (
 	// operators that read or copy all of it.
 	maxWhereInput  = 64 << 10
 	maxWhereCostly = 4
+	// maxWhereRegex bounds the size of its regular expressions: each instruction may cost as much
+	// as all others for each byte.
+	maxWhereRegex = 100
 )
 
 // where is an expr-lang expression for what match cannot say. It is evaluated
@@ -59,12 +62,12 @@ func (w *where) eval(m *Matcher, ev *Event) bool {
 // firstBytes are the values that begin within limit bytes, the last cut there.
 func firstBytes(values []string, limit int) []string {
 	for i, v := range values {
-		if len(v) > limit {
+		if len(v) >= limit {
 			out := append([]string(nil), values[:i+1]...)
 			out[i] = v[:limit]
 			return out
 		}
-		limit -= len(v)
+		limit -= len(v) + 1 // empty ones take time too
 	}
 	return values
 }
@@ -113,7 +116,7 @@ func compileWhere(d *diag.Ctx, n *yaml.Node, text string) *where {
 		}
 		loops := &loopFinder{}
 		ast.Walk(&node, loops)
-		if loops.nested && err == nil {
+		if loops.nested {
 			err = errors.New("any, all, none, one and count do not go inside each other: their work would multiply")
 		}
 		w.fields = check.fields
@@ -188,6 +191,7 @@ func (f *flatten) Visit(node *ast.Node) {
 type bounds struct {
 	fields []Field
 	costly int
+	regex  int // instructions
 	msg    string
 	at     file.Location
 }
@@ -198,9 +202,19 @@ func (b *bounds) Visit(node *ast.Node) {
 		if f, ok := FieldByName(x.Value); ok {
 			b.fields = append(b.fields, f)
 		}
+	case *ast.PredicateNode:
+		inner := &fieldFinder{}
+		ast.Walk(&x.Node, inner)
+		if inner.name != "" {
+			b.msg, b.at = fmt.Sprintf("%s would be read anew for each value: inside any, all, none, one and count use # and numbers only", inner.name), x.Location()
+		}
 	case *ast.BinaryNode:
-		if _, constant := x.Right.(*ast.StringNode); x.Operator == "matches" && !constant {
+		if text, constant := x.Right.(*ast.StringNode); x.Operator == "matches" && !constant {
 			b.msg, b.at = "matches needs a constant expression on its right", x.Location()
+		} else if x.Operator == "matches" {
+			if b.regex += regexSize(text.Value); b.regex > maxWhereRegex {
+				b.msg, b.at = "regular expressions of where are too large together: each character counts, and a repetition like {9} counts its inside as many times; use match with |re", x.Location()
+			}
 		}
 		if x.Operator == "matches" || x.Operator == "+" && x.Type() != nil && x.Type().Kind() == reflect.String {
 			if b.costly++; b.costly > maxWhereCostly {
@@ -209,6 +223,17 @@ func (b *bounds) Visit(node *ast.Node) {
 		}
 		if x.Operator == ".." || x.Operator == "**" || x.Operator == "^" {
 			b.msg, b.at = fmt.Sprintf("operator %s is not available", x.Operator), x.Location()
+		}
+	}
+}
+
+// fieldFinder finds a text or a list in the body of a loop.
+type fieldFinder struct{ name string }
+
+func (f *fieldFinder) Visit(node *ast.Node) {
+	if id, ok := (*node).(*ast.IdentifierNode); ok {
+		if field, ok := FieldByName(id.Value); ok && (field.Kind() == Text || field.Kind() == List) {
+			f.name = id.Value
 		}
 	}
 }
