@@ -16,6 +16,7 @@ BENCH     ?= .
 BENCHFLAGS ?=
 BENCH_EVENTS ?= 1000000
 BENCH_FLAGS  ?=
+ORACLE_CASES ?= 10000
 
 # By Go version, because a linter built with an older Go cannot read newer code.
 TOOLS := $(CURDIR)/.cache/tools/$(shell $(GO) env GOVERSION)
