@@ -94,13 +94,14 @@ func insertPoint(q url.Values) (point, bool) {
 		return point{}, false
 	}
 	p := point{kind: insert, table: m[1], partition: -1, begin: -1, end: -1}
-	// topic:partition:begin-end
+	// topic:partition:begin-end, and more after a slash
 	token := strings.Split(q.Get("insert_deduplication_token"), ":")
 	if len(token) < 3 {
 		return p, true
 	}
 	part, err1 := strconv.ParseInt(token[1], 10, 32)
-	from, to, _ := strings.Cut(token[2], "-")
+	borders, _, _ := strings.Cut(token[2], "/")
+	from, to, _ := strings.Cut(borders, "-")
 	begin, err2 := strconv.ParseInt(from, 10, 64)
 	end, err3 := strconv.ParseInt(to, 10, 64)
 	if err1 == nil && err2 == nil && err3 == nil {

@@ -61,9 +61,11 @@ type sizes struct {
 }
 
 const (
-	tableEvents = "events"
-	tableDead   = "dead_letters"
-	tableLedger = "ingest_ledger"
+	tableEvents   = "events"
+	tableDead     = "dead_letters"
+	tableMinutes  = "events_1m"
+	tableEntities = "entity_1h"
+	tableLedger   = "ingest_ledger"
 )
 
 // plan draws the steps. The kinds are dealt in turn, so that each seed has them all; the
@@ -76,24 +78,27 @@ func plan(r *rand.Rand, n sizes) []step {
 		{state: idle},
 		{state: insert, table: tableEvents, takeover: true, late: true},
 		{state: declare},
-		{state: insert, after: true, table: tableLedger},
+		{state: insert, after: true, table: tableMinutes},
 		{state: commit},
 		{state: declare, after: true, takeover: true},
 		{state: insert, after: true, table: tableDead},
 		{state: insert, table: tableLedger},
+		{state: insert, after: true, table: tableEntities, takeover: true},
 		{state: commit, takeover: true, late: true},
+		{state: insert, after: true, table: tableLedger},
 		{state: declare, takeover: true, late: true},
-		{state: insert, table: tableLedger, takeover: true, late: true},
+		{state: insert, table: tableMinutes, takeover: true, late: true},
 	}
 	zombies := []step{
 		{state: insert, table: tableEvents, takeover: true, late: true},
-		{state: insert, table: tableLedger, after: true, takeover: true, late: true},
+		{state: insert, table: tableMinutes, takeover: true, late: true},
+		{state: insert, after: true, table: tableLedger, takeover: true, late: true},
 		{state: declare, takeover: true, late: true},
 	}
 	cuts := []step{
 		{state: insert, after: true, table: tableEvents},
 		{state: declare, after: true},
-		{state: insert, after: true, table: tableLedger},
+		{state: insert, after: true, table: tableEntities},
 		{state: declare},
 	}
 	var out []step

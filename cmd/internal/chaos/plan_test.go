@@ -36,8 +36,10 @@ func TestPlanHasEverything(t *testing.T) {
 		if count(func(s step) bool { return s.what == kill && s.state == idle }) == 0 {
 			t.Errorf("seed %d: nobody is killed while idle", seed)
 		}
-		if count(func(s step) bool { return s.what == zombie && !s.after && s.table == tableEvents }) == 0 {
-			t.Errorf("seed %d: no zombie's insert arrives late: a missing token would not show", seed)
+		for _, table := range []string{tableEvents, tableMinutes} {
+			if count(func(s step) bool { return s.what == zombie && !s.after && s.table == table }) == 0 {
+				t.Errorf("seed %d: no zombie's insert into %s arrives late: a missing token would not show", seed, table)
+			}
 		}
 		var order string
 		for _, s := range steps {

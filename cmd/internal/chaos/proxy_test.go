@@ -164,7 +164,7 @@ func newEngine(t *testing.T) *engine {
 
 func insertURL(addr string) string {
 	return "http://" + addr + "/?" + url.Values{
-		"query": {"INSERT INTO `picket`.`events` (`id`) FORMAT Native"}, "insert_deduplication_token": {"mcp.events:3:10-25"}, "insert_deduplicate": {"1"},
+		"query": {"INSERT INTO `picket`.`events` (`id`) FORMAT Native"}, "insert_deduplication_token": {"mcp.events:3:10-25/20261122"}, "insert_deduplicate": {"1"},
 	}.Encode()
 }
 
