@@ -65,3 +65,50 @@ func TestCursorsSeeWhatAFreshOneSees(t *testing.T) {
 		t.Errorf("few rules held: %v", held)
 	}
 }
+
+// spy counts how often a meter is moved.
+type spy struct {
+	meter
+	moves int
+}
+
+func (s *spy) add(p *point, e end) {
+	s.moves++
+	s.meter.add(p, e)
+}
+
+func (s *spy) drop(p *point, e end) bool {
+	s.moves++
+	return s.meter.drop(p, e)
+}
+
+// A late point moves a meter over what came after it, not over the whole window.
+func TestALatePointCostsWhatCameAfterIt(t *testing.T) {
+	rs := loadText(t, ruleLines(windowRules))
+	const n, late = 5000, 100
+	for _, id := range []string{"TT-01", "TT-03", "TT-04", "TT-06", "TT-08", "TT-10", "TT-19", "TT-20"} {
+		r := rs.ByID(id)
+		window := r.Detector.Window.Milliseconds()
+		s := &spy{meter: newMeter(&r.Detector)}
+		c := cursor{meter: s}
+		var points []point
+		for i := range n {
+			points = append(points, point{stamp: int64(i)*window/n<<8 | int64(i%len(r.streams)), id: uint64(i), value: uint64(i)})
+			c.seek(points, i+1, points[i].time()-window)
+			c.meter.holds(points[i].time() - window)
+		}
+		before := s.moves
+		p := point{stamp: points[n-late].stamp, id: 1 << 40}
+		i, _ := slices.BinarySearchFunc(points, p, comparePoints)
+		c.back(points, firstFrom(points[:i], p.time()))
+		points = slices.Insert(points, i, p)
+		for ; i < len(points); i++ {
+			end := firstFrom(points, points[i].time()+1)
+			c.seek(points, end, points[i].time()-window)
+			c.meter.holds(points[i].time() - window)
+		}
+		if moves := s.moves - before; moves > 4*late {
+			t.Errorf("%s: %d moves for a point that %d came after, in a window of %d", r.Info.Name, moves, late, n)
+		}
+	}
+}

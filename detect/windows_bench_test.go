@@ -129,7 +129,7 @@ func BenchmarkCores(b *testing.B) {
 	}
 	logs := make([][][]byte, 8)
 	for p := range logs {
-		logs[p] = benchLog(rs, p, 200, 4_000)
+		logs[p] = benchLog(rs, p, 100, 1_500)
 	}
 	turn := func(cores int) (wall, cpu time.Duration) {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
