@@ -16,7 +16,7 @@ const catchTime = 3 * time.Minute
 
 // done counts what was done.
 type done struct {
-	kills               map[string]int
+	kills               kills
 	rebalances, zombies int
 }
 
@@ -26,7 +26,7 @@ func (w *world) do(ctx context.Context, r *rand.Rand, s step, d *done) error {
 	switch s.what {
 	case kill:
 		err = w.kill(ctx, w.anyOf(r), s)
-		d.kills[s.state]++
+		*map[string]*int{declare: &d.kills.Declare, insert: &d.kills.Insert, commit: &d.kills.Commit, idle: &d.kills.Idle}[s.state]++
 	case cut:
 		err = w.cut(ctx, w.anyOf(r), s)
 	case zombie:

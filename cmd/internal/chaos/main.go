@@ -43,17 +43,26 @@ type options struct {
 	within time.Duration
 }
 
+// kills counts them by the state of the process, or of the whole.
+type kills struct {
+	Declare int `json:"declare"`
+	Insert  int `json:"insert"`
+	Commit  int `json:"commit"`
+	Idle    int `json:"idle"`
+	Whole   int `json:"whole,omitempty"`
+}
+
 // result is the last line.
 type result struct {
-	Seed       uint64         `json:"seed"`
-	Events     int            `json:"events"`
-	Kills      map[string]int `json:"kills"`
-	Rebalances int            `json:"rebalances"`
-	Zombies    int            `json:"zombies"`
-	Lost       int            `json:"lost"`
-	Duplicated int            `json:"duplicated"`
-	Exact      bool           `json:"rollups_exact"`
-	Elapsed    int            `json:"elapsed_s"`
+	Seed       uint64 `json:"seed"`
+	Events     int    `json:"events"`
+	Kills      kills  `json:"kills"`
+	Rebalances int    `json:"rebalances"`
+	Zombies    int    `json:"zombies"`
+	Lost       int    `json:"lost"`
+	Duplicated int    `json:"duplicated"`
+	Exact      bool   `json:"rollups_exact"`
+	Elapsed    int    `json:"elapsed_s"`
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -176,7 +185,7 @@ func (w *world) run(ctx context.Context, o options, stdout io.Writer) error {
 
 // killEach does the plan on the processes of a pipeline.
 func (w *world) killEach(ctx context.Context, r *rand.Rand, o options) (*done, error) {
-	d := &done{kills: map[string]int{declare: 0, insert: 0, commit: 0, idle: 0}}
+	d := &done{}
 	if err := w.up(ctx, o); err != nil {
 		return d, err
 	}

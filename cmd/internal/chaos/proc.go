@@ -79,10 +79,11 @@ func (p *process) end(ctx context.Context) error {
 }
 
 // freePort finds n free ports in a row below those that the kernel deals out, so that no
-// outgoing connection sits on the port of a server that is down for a moment.
+// outgoing connection sits on the port of a server that is down for a moment, and beyond those
+// that the tests take.
 func freePort(n int) (int, error) {
 next:
-	for first := 15000 + os.Getpid()%1000*4; first < 31000; first += n {
+	for first := 28200 + os.Getpid()%1000*4; first < 32700; first += n {
 		for p := first; p < first+n; p++ {
 			l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(p))
 			if err != nil {

@@ -15,7 +15,7 @@ import (
 // killWhole runs one picket with everything in it, and kills it at random moments under load:
 // broker, engine and roles at once. Nothing can be held here, so the moments are drawn.
 func (w *world) killWhole(ctx context.Context, r *rand.Rand, o options) (*done, error) {
-	d := &done{kills: map[string]int{"whole": 0}}
+	d := &done{}
 	if _, err := w.config("direct", w.kafka, w.click); err != nil { // for the audit
 		return d, err
 	}
@@ -49,7 +49,7 @@ func (w *world) killWhole(ctx context.Context, r *rand.Rand, o options) (*done, 
 			return d, err
 		}
 		i.proc.kill()
-		d.kills["whole"]++
+		d.kills.Whole++
 		w.say("%d of %d: killed picket, broker and engine at once, after %d acknowledged records", n+1, o.kills, w.traffic.acknowledged())
 		if err := w.start(i); err != nil {
 			return d, err
