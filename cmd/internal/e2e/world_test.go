@@ -52,6 +52,7 @@ type world struct {
 	dir        string
 	real       bool
 	lateness   time.Duration
+	maxRows    int // of a batch
 	kafkaPort  int
 	clickPort  int
 	broker     *proc // nil when it is a real one
@@ -79,7 +80,7 @@ func newFiles(t *testing.T, real bool, rules string, lateness time.Duration) *wo
 	t.Helper()
 	dir := t.TempDir()
 	w := &world{
-		t: t, dir: dir, real: real, lateness: lateness, kafkaPort: freePort(t, 2), clickPort: freePort(t, 1),
+		t: t, dir: dir, real: real, lateness: lateness, maxRows: 300, kafkaPort: freePort(t, 2), clickPort: freePort(t, 1),
 		slack: channeltest.NewSlack(t), keysFile: filepath.Join(dir, "keys.json"),
 	}
 	w.brokers = []string{"127.0.0.1:" + strconv.Itoa(w.kafkaPort)}
@@ -195,9 +196,9 @@ kafka: {brokers: [%q], dial_timeout: 2s, partitions: {events: 3, signals: 2}}
 clickhouse: {url: %q}
 privacy: {keys_file: %q}
 rules: {builtin: false, dirs: [%q]}
-batch: {max_rows: 300, max_wait: 100ms}
+batch: {max_rows: %d, max_wait: 100ms}
 alerting: {preview: never, slack: {bot_token: %q, channel: %s, api_url: %q}}
-`, instance, filepath.Join(w.dir, "data"), w.lateness, listen, w.brokers[0], w.clickhouse, w.keysFile, filepath.Join(w.dir, "rules"),
+`, instance, filepath.Join(w.dir, "data"), w.lateness, listen, w.brokers[0], w.clickhouse, w.keysFile, filepath.Join(w.dir, "rules"), w.maxRows,
 		w.slack.Token, w.slack.Channel, w.slack.APIURL())
 	file := filepath.Join(w.dir, instance+".yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
