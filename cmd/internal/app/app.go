@@ -140,6 +140,9 @@ func (a *App) inForce(rs *detect.RuleSet) {
 	for _, r := range rs.Rules() {
 		a.metrics.Matches.WithLabelValues(r.Info.ID)
 		a.metrics.Alerts.WithLabelValues(r.Info.ID, r.Severity)
+		for _, name := range []string{role.Detect, role.Correlate} {
+			a.metrics.Shed.WithLabelValues(name, r.Info.ID, r.Severity)
+		}
 	}
 	for _, reload := range a.reload {
 		reload(rs)

@@ -93,6 +93,7 @@ func (a *App) detectRole(ctx context.Context) ([]runner, error) {
 	d := &role.Detector{
 		Loop: a.loop(role.Detect), Reader: a.reader(), Consumer: c, Producer: p, Rules: a.opt.Rules,
 		Signals: topics.Signals, Sources: sources, Targets: targets, Ends: c.Ends,
+		MatchesPerEvent: a.cfg.Limits.MatchesPerEvent,
 	}
 	d.Lag, d.Spent = c.Lag, c.Stats().Spent
 	a.reload = append(a.reload, d.Reload)
@@ -123,6 +124,7 @@ func (a *App) correlateRole() ([]runner, error) {
 		Loop: a.loop(role.Correlate), Producer: p, Rules: a.opt.Rules,
 		Hasher: func() detect.Hasher { return a.opt.Keys.Hasher() },
 		Alerts: topics.Alerts, Lateness: a.cfg.Lateness,
+		Bounds: detect.WindowOptions{MaxGroups: a.cfg.Limits.WindowGroups, MaxHeld: a.cfg.Limits.WindowPoints},
 	}
 	c, err := a.consumer(1, topics.Signals, role.Correlate, func(o *kafka.ConsumerOptions) {
 		o.Meta, o.OnAssign = r.Meta, r.Assign

@@ -22,6 +22,7 @@ type Config struct {
 	Privacy    Privacy    `yaml:"privacy" doc:"How people are pseudonymised before anything is stored."`
 	Rules      Rules      `yaml:"rules" doc:"What is detected."`
 	Batch      Batch      `yaml:"batch" doc:"How much is read before it is written; whichever limit is reached first."`
+	Limits     Limits     `yaml:"limits" doc:"What detection carries at most, so that memory stays bounded whatever comes in. What is beyond is shed, the mildest rules first, and counted."`
 	Alerting   Alerting   `yaml:"alerting" doc:"Who is told."`
 
 	// Path is the file that was read, empty for the defaults alone.
@@ -130,6 +131,12 @@ type Batch struct {
 	MaxWait  time.Duration `yaml:"max_wait" min:"1ms" max:"1m" doc:"How long a batch waits to fill up."`
 }
 
+type Limits struct {
+	MatchesPerEvent int `yaml:"matches_per_event" min:"1" max:"100000" doc:"Matches that the events of a batch may have on average."`
+	WindowGroups    int `yaml:"window_groups" min:"1000" max:"100000000" doc:"Groups that the windows of one partition of signals may hold."`
+	WindowPoints    int `yaml:"window_points" min:"1000" max:"1000000000" doc:"Events of all groups that the windows of one partition of signals may hold; each takes 24 bytes."`
+}
+
 type Alerting struct {
 	MinSeverity string    `yaml:"min_severity" enum:"info,low,medium,high,critical" doc:"Least severity that is told; alerts below it are stored only."`
 	Preview     string    `yaml:"preview" enum:"auto,always,never" doc:"Page on the admin server that shows messages as Slack would; auto shows it while no destination is set."`
@@ -184,8 +191,9 @@ func Default() *Config {
 			InsertTimeout: 30 * time.Second,
 			Embedded:      ClickHouseEmbedded{Readers: 4},
 		},
-		Rules: Rules{Builtin: true, Watch: 5 * time.Second},
-		Batch: Batch{MaxRows: 50_000, MaxBytes: 32 << 20, MaxWait: 500 * time.Millisecond},
+		Rules:  Rules{Builtin: true, Watch: 5 * time.Second},
+		Batch:  Batch{MaxRows: 50_000, MaxBytes: 32 << 20, MaxWait: 500 * time.Millisecond},
+		Limits: Limits{MatchesPerEvent: 20, WindowGroups: 1_000_000, WindowPoints: 20_000_000},
 		Alerting: Alerting{
 			MinSeverity: "low",
 			Slack:       Slack{APIURL: "https://slack.com/api/"},

@@ -35,6 +35,7 @@ type Correlator struct {
 	parts map[int32]*correlated
 
 	waited int // points, at the last count
+	over   overload
 }
 
 // said is an alert, and whether it is the first record of it.
@@ -53,6 +54,7 @@ type correlated struct {
 	// said is what the windows answered to the batch in hand and is not durable yet: a
 	// write that is tried again must find it, since windows answer once.
 	said []said
+	shed map[*detect.Rule]uint64 // and the points that the windows had no room for
 	// aloud is set where the rules have changed since the commit: what is rebuilt may then
 	// hold alerts that nobody was told. Those that somebody was told are repeats by name.
 	aloud bool
@@ -97,6 +99,7 @@ func (c *Correlator) adopt() {
 
 // Run correlates until the context ends.
 func (c *Correlator) Run(ctx context.Context) error {
+	c.over.role = c.Name
 	return c.run(ctx, c.Consumer, c.work, nil)
 }
 
@@ -180,6 +183,20 @@ func (c *Correlator) work(ctx context.Context, b kafka.Batch) error {
 	for _, p := range c.parts {
 		p.said = p.said[:0]
 	}
+	var losses []loss
+	for i := range b.Ranges {
+		r := &b.Ranges[i]
+		if n := len(r.Records); n > 0 && !r.Replay { // a partition has one range in a batch
+			losses = append(losses, loss{r.Partition, r.Records[n-1].Append, c.parts[r.Partition].shed})
+			c.over.topic = r.Topic
+		}
+	}
+	if err := c.Loop.shed(ctx, &c.over, losses); err != nil {
+		return err
+	}
+	for _, l := range losses {
+		c.parts[l.partition].shed = nil
+	}
 	return nil
 }
 
@@ -196,6 +213,15 @@ func (c *Correlator) hear(p *correlated, ranges []*kafka.Range) {
 			p.say(alerts, r.Replay)
 		}
 		p.next = max(p.next, r.End)
+		p.windows.TakeShed(func(rule *detect.Rule, n uint64) {
+			if r.Replay {
+				return
+			}
+			if p.shed == nil {
+				p.shed = map[*detect.Rule]uint64{}
+			}
+			p.shed[rule] += n
+		})
 		if r.Replay {
 			p.stats = p.windows.Stats() // counted when it was read for the first time
 		}

@@ -23,12 +23,17 @@ type Detector struct {
 	Sources  int32  // partitions of the events topic
 	Targets  int32  // partitions of the signals topic
 
+	// MatchesPerEvent is how many matches the events of a range may have on average; what is
+	// beyond it is shed. 0 bounds nothing.
+	MatchesPerEvent int
+
 	// Ends lists the partitions that are done to their end, and when that was seen.
 	Ends func() map[int32]kafka.End
 
 	lanes  []*detectLane
 	next   atomic.Pointer[[]*judge] // one for each lane, from the next batch on
 	marked time.Time                // when idle partitions were last marked
+	over   overload
 }
 
 // detectLane is what one goroutine owns while it judges a range.
@@ -88,6 +93,7 @@ func (d *Detector) Run(ctx context.Context) error {
 		d.lanes = append(d.lanes, &detectLane{reader: d.open(), laps: newLaps("decode", "scan", "match", "redact", "collect")})
 	}
 	d.adopt(d.judging(d.Rules))
+	d.over.role = d.Name
 	return d.run(ctx, d.Consumer, d.work, d.idle)
 }
 
@@ -100,32 +106,53 @@ func (d *Detector) work(ctx context.Context, b kafka.Batch) error {
 		clear(l.matched) // an attempt before this one may have counted the same records
 		l.left = l.collect.Stats()
 	}
-	given := make([][]kafka.Record, len(b.Ranges))
+	given := make([]judged, len(b.Ranges))
 	if err := side(len(d.lanes), len(b.Ranges), func(lane, i int) error {
 		given[i] = d.judgeRange(d.lanes[lane], &b.Ranges[i])
 		return nil
 	}); err != nil {
 		return err
 	}
-	var marks []kafka.Record
+	var urgent, others, marks []kafka.Record
+	var losses []loss
 	for i := range b.Ranges {
 		r := &b.Ranges[i]
+		urgent, others = append(urgent, given[i].urgent...), append(others, given[i].others...)
 		if n := len(r.Records); n > 0 {
+			losses = append(losses, loss{r.Partition, r.Records[n-1].Append, given[i].shed})
+			d.over.topic = r.Topic
 			marks = d.mark(marks, detect.Progress{Source: r.Partition, Sources: d.Sources, Begin: r.Begin, End: r.End, Passed: r.Records[n-1].Append})
 		}
 	}
-	if err := d.timed("produce", func() error { return d.write(ctx, slices.Concat(given...)) }); err != nil {
-		return err
+	for _, signals := range [][]kafka.Record{urgent, others} {
+		if err := d.timed("produce", func() error { return d.write(ctx, signals) }); err != nil {
+			return err
+		}
 	}
 	if err := d.timed("mark", func() error { return d.write(ctx, marks) }); err != nil {
+		return err
+	}
+	if err := d.shed(ctx, &d.over, losses); err != nil {
 		return err
 	}
 	d.count()
 	return nil
 }
 
+// judged is what a range gave: signals that cannot wait behind a flood of others, the others,
+// and what was shed.
+type judged struct {
+	urgent, others []kafka.Record
+	shed           map[*detect.Rule]uint64
+}
+
+// leastRoom is how many events a small range counts as: only a flood is to be shed.
+const leastRoom = 100
+
 // judgeRange makes the signals of one range.
-func (d *Detector) judgeRange(l *detectLane, r *kafka.Range) []kafka.Record {
+func (d *Detector) judgeRange(l *detectLane, r *kafka.Range) (out judged) {
+	l.collect.Limit(d.MatchesPerEvent * max(len(r.Records), leastRoom))
+	before := slices.Clone(l.collect.Shed())
 	l.laps.start()
 	for i := range r.Records {
 		l.laps.event()
@@ -134,9 +161,21 @@ func (d *Detector) judgeRange(l *detectLane, r *kafka.Range) []kafka.Record {
 	l.laps.stop(&d.Loop)
 	began := time.Now()
 	signals := l.collect.Flush(r.Partition, r.Begin, r.End)
-	out := make([]kafka.Record, len(signals))
-	for i, s := range signals {
-		out[i] = kafka.Record{Topic: d.Signals, Partition: d.partition(s.Group), Key: s.Group[:], Value: detect.AppendSignal(nil, s)}
+	for _, s := range signals {
+		rec := kafka.Record{Topic: d.Signals, Partition: d.partition(s.Group), Key: s.Group[:], Value: detect.AppendSignal(nil, s)}
+		if s.Urgent {
+			out.urgent = append(out.urgent, rec)
+		} else {
+			out.others = append(out.others, rec)
+		}
+	}
+	for i, n := range l.collect.Shed() {
+		if n > before[i] {
+			if out.shed == nil {
+				out.shed = map[*detect.Rule]uint64{}
+			}
+			out.shed[l.rules.Rules()[i]] = n - before[i]
+		}
 	}
 	d.stage("encode", time.Since(began))
 	return out

@@ -19,6 +19,7 @@ type Metrics struct {
 	Matches   *prometheus.CounterVec // rule
 	Alerts    *prometheus.CounterVec // rule, severity
 	Left      *prometheus.CounterVec // reason: what correlate or detect left out
+	Shed      *prometheus.CounterVec // role, rule, severity
 	Groups    prometheus.Gauge
 	Waiting   prometheus.Gauge       // points whose rule is not in force here yet
 	Latency   prometheus.Histogram   // broker append to alert written
@@ -66,6 +67,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Alerts: counter("alerts_total", "Alerts at their first completion.", "rule", "severity"),
 		Left: counter("left_out_total", "What detection left out: late, ungrouped, expired, overflow, unknown_rule, duplicate.",
 			"reason"),
+		Shed:   counter("shed_total", "Matches that were more than a role can carry: the mildest rules go first.", "role", "rule", "severity"),
 		Groups: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "picket", Name: "window_groups", Help: "Groups that windows hold."}),
 		Waiting: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: "picket", Name: "waiting_points", Help: "Points of rules that the detectors have and this instance does not have yet.",
@@ -96,7 +98,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		m.Alerts.WithLabelValues(rule, ownSeverity)
 	}
 	reg.MustRegister(m.Records, m.Batches, m.Seconds, m.Stages, m.Lag, m.Parked, m.Lost, m.Stored, m.Dead, m.Matches, m.Alerts,
-		m.Left, m.Groups, m.Waiting, m.Latency, m.Told, m.TellTime, m.Watermark, m.Rules,
+		m.Left, m.Shed, m.Groups, m.Waiting, m.Latency, m.Told, m.TellTime, m.Watermark, m.Rules,
 		m.ReloadOK, m.ReloadTime, m.RulesInfo)
 	return m
 }

@@ -44,6 +44,7 @@ type notice struct {
 	bucket   time.Duration
 	count    uint64
 	settled  bool
+	again    bool // an update of one that was told
 	title    string
 	why      string
 }
@@ -83,7 +84,7 @@ func ownRule(id string) detect.RuleInfo {
 	case RuleOverload:
 		r.Name, r.Title = "picket.overload", "Picket sheds matches"
 		r.Description = "More matched than can be carried. What is left out is of the mildest rules that count events; rules that fire at one critical event are never left out."
-		r.Runbook = "1. See which rule matches so much: picket_shed_total by rule. Make its match narrower, or give it an exception.\n2. If the flood is an attack, look at who causes it; what other rules say of it was carried.\n3. If it is ordinary traffic, run more instances, or raise the limits under overload in the configuration."
+		r.Runbook = "1. See which rule matches so much: picket_shed_total by rule. Make its match narrower, or give it an exception.\n2. If the flood is an attack, look at who causes it; what other rules say of it was carried.\n3. If it is ordinary traffic, run more instances, or raise the limits in the configuration (limits)."
 	}
 	return r
 }
@@ -106,7 +107,9 @@ func (n *Notices) tell(ctx context.Context, all ...notice) error {
 		return fmt.Errorf("write %d alerts about Picket itself to %s: %w", len(records), n.Topic, err)
 	}
 	for i := range all {
-		n.Metrics.Alerts.WithLabelValues(all[i].rule, ownSeverity).Inc()
+		if !all[i].again {
+			n.Metrics.Alerts.WithLabelValues(all[i].rule, ownSeverity).Inc()
+		}
 	}
 	return nil
 }
