@@ -82,11 +82,23 @@ const (
 // Stamp sets Time from Claimed and Append, and Late by the lateness.
 func (e *Event) Stamp(lateness time.Duration) {
 	e.Time, e.TimeFlagged = e.Claimed, false
-	if age := e.Append.Sub(e.Claimed); e.Claimed.IsZero() || age > MaxPast || age < -MaxFuture {
-		e.Time, e.TimeFlagged = e.Append, true
+	age, near := since(e.Append, e.Claimed)
+	if e.Claimed.IsZero() || !near || age > MaxPast || age < -MaxFuture {
+		e.Time, e.TimeFlagged, age = e.Append, true, 0
 	}
-	e.Time = e.Time.Truncate(time.Millisecond) // what the store keeps is what windows see
-	e.Late = e.Append.Sub(e.Time) > lateness
+	cut := time.Duration(e.Time.Nanosecond()) % time.Millisecond // what the store keeps is what windows see
+	e.Time = e.Time.Truncate(time.Millisecond)
+	e.Late = age+cut > lateness
+}
+
+// since is how long after u t is, where they are within a year.
+func since(t, u time.Time) (d time.Duration, near bool) {
+	const year = 366 * 86400
+	s := t.Unix() - u.Unix()
+	if s < -year || s > year {
+		return 0, false
+	}
+	return time.Duration(s)*time.Second + time.Duration(t.Nanosecond()-u.Nanosecond()), true
 }
 
 // Has reports whether the field has a value. It comes before every look at one: some are

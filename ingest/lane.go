@@ -95,6 +95,10 @@ func (l *lane) members(ev *detect.Event, group uint8, i int) int {
 			before = int(x.at)
 			i = l.member(ev, x, l.space(i))
 		}
+		if uint(i) < uint(len(s)) && s[i] == ',' { // as nearly always
+			i = l.space(i + 1)
+			continue
+		}
 		var more bool
 		if i, more = l.more(i, '}'); !more {
 			l.open = l.open[:base]

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"math"
+	"math/bits"
 	"strconv"
 	"strings"
 
@@ -56,8 +57,12 @@ func (l *lane) field(ev *detect.Event, x *name, i int) int {
 
 // oneOf gives the format's own text for one of a closed set, or nothing.
 func (x *name) oneOf(v string) string {
+	if v == x.last {
+		return x.last
+	}
 	for _, s := range x.enum {
 		if s == v {
+			x.last = s
 			return s
 		}
 	}
@@ -219,8 +224,20 @@ func (l *lane) text(i int) (text string, next int) {
 	if i >= len(l.s) || l.s[i] != '"' {
 		return "", -1
 	}
-	start := i + 1
-	end, bytes := textEnd(l.s, start)
+	start, end := i+1, i+1
+	for end+8 <= len(l.s) { // as textEnd does
+		w := load64(l.s, end)
+		l.high |= w
+		if m := special(w); m != 0 {
+			end += bits.TrailingZeros64(m) / 8
+			break
+		}
+		end += 8
+	}
+	if end < len(l.s) && l.s[end] == '"' {
+		return l.s[start:end], end + 1
+	}
+	end, bytes := textEnd(l.s, end)
 	l.high |= bytes
 	if end < len(l.s) && l.s[end] == '"' {
 		return l.s[start:end], end + 1

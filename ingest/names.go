@@ -33,6 +33,7 @@ type name struct {
 	limit  int     // of a text: its characters
 	num    numeric // of a number
 	enum   []string
+	last   string // the one of enum that came last
 }
 
 const (

@@ -25,13 +25,13 @@ func parseTime(s string) (time.Time, bool) {
 	if c := s[10]; c != 'T' && c != 't' && c != ' ' {
 		return zero, false
 	}
-	num := [...]int{two(s, 0)*100 + two(s, 2), two(s, 5), two(s, 8), two(s, 11), two(s, 14), two(s, 17)}
-	for _, at := range [...]int{0, 2, 5, 8, 11, 14, 17} {
-		if two(s, at) < 0 {
-			return zero, false
-		}
+	century, years := two(s, 0), two(s, 2)
+	year, month, day := century*100+years, two(s, 5), two(s, 8)
+	hour, minute, second := two(s, 11), two(s, 14), two(s, 17)
+	if century|years|month|day|hour|minute|second < 0 {
+		return zero, false
 	}
-	if num[1] < 1 || num[1] > 12 || num[2] < 1 || num[2] > daysIn(num[1], num[0]) || num[3] > 23 || num[4] > 59 || num[5] > 60 {
+	if month < 1 || month > 12 || day < 1 || day > daysIn(month, year) || hour > 23 || minute > 59 || second > 60 {
 		return zero, false
 	}
 	ns, rest := 0, s[19:]
@@ -50,12 +50,21 @@ func parseTime(s string) (time.Time, bool) {
 	if !ok {
 		return zero, false
 	}
+	at := time.Unix(daysSince1970(year, month, day)*86400+int64(hour*3600+minute*60+second)-int64(offset/time.Second), int64(ns)).UTC()
 	// A leap second becomes the second after it; anywhere else 60 is an error.
-	at := time.Date(num[0], time.Month(num[1]), num[2], num[3], num[4], num[5], ns, time.UTC).Add(-offset)
-	if num[5] == 60 && (at.Minute() != 0 || at.Hour() != 0) {
+	if second == 60 && (at.Minute() != 0 || at.Hour() != 0) {
 		return zero, false
 	}
 	return at, true
+}
+
+// daysSince1970 counts in years that begin in March, so that a leap day is a year's last.
+func daysSince1970(year, month, day int) int64 {
+	if month < 3 {
+		year, month = year-1, month+12
+	}
+	year += 400 // no year is negative
+	return int64(365*year + year/4 - year/100 + year/400 + (153*(month-3)+2)/5 + day - 1 - 719468 - 146097)
 }
 
 func zone(s string) (time.Duration, bool) {
@@ -86,5 +95,14 @@ func two(s string, i int) int {
 }
 
 func daysIn(month, year int) int {
-	return time.Date(year, time.Month(month)+1, 0, 0, 0, 0, 0, time.UTC).Day()
+	switch month {
+	case 2:
+		if year%4 == 0 && (year%100 != 0 || year%400 == 0) {
+			return 29
+		}
+		return 28
+	case 4, 6, 9, 11:
+		return 30
+	}
+	return 31
 }
