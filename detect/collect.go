@@ -40,6 +40,7 @@ type Collector struct {
 
 	groups map[collectKey]*Signal
 	order  []*Signal // first-match order: the same batch gives the same records
+	free   []*Signal // taken back
 	hashes []groupHash
 
 	shedder shedder
@@ -225,7 +226,7 @@ func (c *Collector) hash(ev *Event, parts ...string) uint64 {
 }
 
 // Flush returns the signals of the batch [begin, end) of a source partition,
-// and starts the next batch.
+// and starts the next batch. They are the caller's; Reuse takes them back.
 func (c *Collector) Flush(source int32, begin, end int64) []*Signal {
 	out := c.order
 	if c.shedder.total > 0 {
@@ -268,7 +269,8 @@ func (c *Collector) signal(ev *Event, rule *Rule) *Signal {
 	key := collectKey{rule.Grouping, group}
 	s := c.groups[key]
 	if s == nil {
-		s = &Signal{Tenant: ev.public[Tenant].Value, Group: group}
+		s = c.unused()
+		s.Tenant, s.Group = ev.public[Tenant].Value, group
 		for _, t := range rule.GroupBy {
 			s.Values = append(s.Values, ev.groupPublic(t))
 		}
@@ -284,8 +286,48 @@ func (s *Signal) rule(hash [16]byte) *RulePoints {
 			return &s.Rules[i]
 		}
 	}
-	s.Rules = append(s.Rules, RulePoints{Rule: hash})
-	return &s.Rules[len(s.Rules)-1]
+	n := len(s.Rules)
+	if n == cap(s.Rules) {
+		s.Rules = slices.Grow(s.Rules, 1)
+	}
+	s.Rules = s.Rules[:n+1]
+	s.Rules[n] = RulePoints{Rule: hash, Points: s.Rules[n].Points[:0]} // of a signal before, or nil
+	return &s.Rules[n]
+}
+
+const (
+	maxUnused    = 1 << 14 // signals kept for their memory
+	unusedPoints = 32      // that one of their rules may have room for
+)
+
+// Reuse takes back signals that Flush returned, for their memory. They must not be looked at
+// any more.
+func (c *Collector) Reuse(signals []*Signal) {
+next:
+	for _, s := range signals {
+		if len(c.free) >= maxUnused {
+			return
+		}
+		for i := range s.Rules {
+			if cap(s.Rules[i].Points) > unusedPoints {
+				continue next
+			}
+		}
+		clear(s.Values) // their texts may be parts of records
+		clear(s.Evidence)
+		*s = Signal{Values: s.Values[:0], Rules: s.Rules[:0], Evidence: s.Evidence[:0]}
+		c.free = append(c.free, s)
+	}
+}
+
+func (c *Collector) unused() *Signal {
+	n := len(c.free)
+	if n == 0 {
+		return &Signal{}
+	}
+	s := c.free[n-1]
+	c.free = c.free[:n-1]
+	return s
 }
 
 // raw is a field's raw value as text.

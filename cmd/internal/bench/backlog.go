@@ -67,11 +67,16 @@ func (w *world) backlog(ctx context.Context, r *report) error {
 	if err := <-profiled; err != nil {
 		return fmt.Errorf("take a profile: %w", err)
 	}
-	r.took(before, after, began, done)
 	r.PeakBacklog = float64(w.run.peak()) / (1 << 20)
-	if err := w.merged(ctx, r, before); err != nil {
+	merged, err := w.merged(ctx)
+	if err != nil {
 		return err
 	}
+	idle, err := w.idle(ctx)
+	if err != nil {
+		return err
+	}
+	r.took(before, after, merged, idle, began, done)
 	return w.check(ctx, r)
 }
 
@@ -100,7 +105,7 @@ func (w *world) began() time.Time {
 
 // merged waits until the engine has merged what the backlog left, which is work that a steady
 // load would have to do too.
-func (w *world) merged(ctx context.Context, r *report, before usage) error {
+func (w *world) merged(ctx context.Context) (usage, error) {
 	quiet := 0
 	err := w.until(ctx, 2*time.Minute, 100*time.Millisecond, "the merges are done", w.engine, func() (bool, error) {
 		got, err := get(ctx, w.clickhouse+"/?query=SELECT+count()+FROM+system.merges")
@@ -114,14 +119,31 @@ func (w *world) merged(ctx context.Context, r *report, before usage) error {
 		return quiet > 10, nil
 	})
 	if err != nil {
-		return err
+		return usage{}, err
+	}
+	return w.usage()
+}
+
+// idle is what the processes use in a second without any events: threads that wake up, heartbeats,
+// the engine's own tables. It is no part of what an event costs, and the slower the machine is, the
+// more of it is in the time that a backlog takes.
+func (w *world) idle(ctx context.Context) (usage, error) {
+	before, err := w.usage()
+	if err != nil {
+		return usage{}, err
+	}
+	const during = 10
+	select {
+	case <-ctx.Done():
+		return usage{}, ctx.Err()
+	case <-time.After(during * time.Second):
 	}
 	after, err := w.usage()
-	if err != nil {
-		return err
+	u := after.since(before)
+	for name := range u.procs {
+		u.procs[name] /= during
 	}
-	r.EngineMerged = after.since(before).procs["engine"].Seconds() * 1e6 / float64(r.Events)
-	return nil
+	return u, err
 }
 
 // check refuses figures of a run that lost or doubled something.

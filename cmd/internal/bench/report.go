@@ -28,6 +28,8 @@ type report struct {
 	PicketCPU    float64 `json:"picket_cpu_us_per_event"`
 	TotalCPU     float64 `json:"cpu_us_per_event"`
 	EngineMerged float64 `json:"engine_cpu_us_per_event_merged"` // with the merges that were left
+	IdleCores    float64 `json:"idle_cores"`                     // that all three use without events
+	NetCPU       float64 `json:"net_cpu_us_per_event"`           // merges included, without what idling takes
 	Cores        float64 `json:"cores_used"`
 	OtherCores   float64 `json:"cores_used_by_others"`
 	TwoCores     float64 `json:"two_cores_events_per_s"` // computed from CPU time
@@ -54,7 +56,7 @@ type report struct {
 }
 
 // took takes down the backlog's part.
-func (r *report) took(before, after usage, began time.Time, done map[string]time.Time) {
+func (r *report) took(before, after, merged, idle usage, began time.Time, done map[string]time.Time) {
 	n := float64(r.Events)
 	rate := func(end time.Time) float64 {
 		if end.IsZero() {
@@ -71,7 +73,11 @@ func (r *report) took(before, after usage, began time.Time, done map[string]time
 	r.TotalCPU = us(u.sum())
 	wall := after.at.Sub(before.at).Seconds()
 	r.Cores, r.OtherCores = u.sum().Seconds()/wall, (u.busy-u.sum()).Seconds()/wall
-	r.TwoCores = 2e6 / r.TotalCPU
+	r.EngineMerged = us(merged.since(before).procs["engine"])
+	r.IdleCores = idle.sum().Seconds()
+	r.NetCPU = r.TotalCPU + r.EngineMerged - r.EngineCPU -
+		(idle.sum().Seconds()*wall+idle.procs["engine"].Seconds()*merged.at.Sub(after.at).Seconds())*1e6/n
+	r.TwoCores = (2 - r.IdleCores) * 1e6 / r.NetCPU
 	r.Matches = r.samples.sum("picket_rule_matches_total", "") / n
 	r.Stages = map[string]map[string]float64{}
 	for _, role := range strings.Split(r.Roles, ",") {
@@ -92,6 +98,7 @@ func (r *report) print(w io.Writer) error {
 	line("cores used meanwhile\t%.2f, and by other programs %.2f", r.Cores, r.OtherCores)
 	line("CPU per event\t%.1f us: broker %.1f, engine %.1f (%.1f with the merges that were left), picket %.1f",
 		r.TotalCPU, r.BrokerCPU, r.EngineCPU, r.EngineMerged, r.PicketCPU)
+	line("without what idling takes\t%.1f us an event, merges included; %.2f cores idling", r.NetCPU, r.IdleCores)
 	line("two free cores, computed\t%.0f events/s at that CPU time", r.TwoCores)
 	line("peak memory of picket\t%.0f MiB", r.PeakBacklog)
 	line("rules that an event matches\t%.2f", r.Matches)
