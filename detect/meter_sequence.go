@@ -67,7 +67,8 @@ type ordered struct {
 	purge    int   // how many values may be there before old ones go
 
 	log  []change
-	most int   // changes that the log holds at least, when there were so many
+	run  int   // points in the run
+	most int   // changes that the log may hold
 	lost int64 // the log does not lead back to this time
 }
 
@@ -78,8 +79,12 @@ type change struct {
 	element int
 }
 
-// maxLog bounds the log. Who goes back further begins anew.
-const maxLog = 1 << 14
+// The log takes no more memory than the run, or than minLog, and never more than maxLog. Who goes
+// back further begins anew.
+const (
+	minLog = 64
+	maxLog = 1 << 15
+)
 
 func newOrdered(d *Detector) *ordered {
 	m := &ordered{gather: gather{d: d}, shared: -1, most: maxLog}
@@ -102,6 +107,7 @@ func newOrdered(d *Detector) *ordered {
 }
 
 func (m *ordered) add(p *point, e end) {
+	m.run++
 	if e == oldest {
 		return // it never left
 	}
@@ -112,6 +118,7 @@ func (m *ordered) add(p *point, e end) {
 }
 
 func (m *ordered) drop(p *point, e end) bool {
+	m.run--
 	if e == oldest {
 		return true
 	}
@@ -154,7 +161,7 @@ func (m *ordered) forget(at int64) {
 
 func (m *ordered) reset() {
 	m.clear(never64)
-	m.best, m.mask, m.purge = never64, 0, minPurge
+	m.best, m.mask, m.purge, m.run = never64, 0, minPurge, 0
 }
 
 // clear undoes every match that has begun, up to a time.
@@ -218,9 +225,9 @@ func (m *ordered) set(cell *int64, start int64, value uint64, element int) {
 }
 
 func (m *ordered) note(old int64, value uint64, element int) {
-	if len(m.log) >= 2*m.most {
-		m.lost = m.log[m.most-1].at
-		m.log = append(m.log[:0], m.log[m.most:]...)
+	if n := len(m.log); n >= min(m.most, max(minLog, m.run)) {
+		m.lost = m.log[n/2].at
+		m.log = slices.Delete(m.log, 0, n/2+1)
 	}
 	m.log = append(m.log, change{m.first.time(), old, value, element})
 }

@@ -97,6 +97,9 @@ func TestALatePointCostsWhatCameAfterIt(t *testing.T) {
 			c.seek(points, i+1, points[i].time()-window)
 			c.meter.holds(points[i].time() - window)
 		}
+		if m, ok := s.meter.(*ordered); ok && (len(m.log) < late || cap(m.log) > 2*n) {
+			t.Errorf("%s: the log of %d points has %d changes, and room for %d", r.Info.Name, n, len(m.log), cap(m.log))
+		}
 		before := s.moves
 		p := point{stamp: points[n-late].stamp, id: 1 << 40}
 		i, _ := slices.BinarySearchFunc(points, p, comparePoints)
