@@ -163,19 +163,17 @@ func TestAlertsOfAReloadAreToldUntilTheyAreDurable(t *testing.T) {
 		k := reload(t)
 		k.detector.Reload(k.next)
 		k.fail(2)
-		down := true
-		k.correlate.Producer = producerFunc(func(rs []kafka.Record) error {
-			if down {
-				return errDown
+		k.b.setFail(func(rs []kafka.Record) (error, bool) {
+			if rs[0].Topic == "alerts" {
+				return errDown, false
 			}
-			k.b.put(rs...)
-			return nil
+			return nil, false
 		})
 		k.correlate.Reload(k.next)
 		pass(10 * time.Second)
 		k.correlate.Consumer.(*consumer).rebalance()
 		pass(10 * time.Second)
-		down = false
+		k.b.setFail(nil)
 		pass(30 * time.Second)
 		k.stop()
 		k.expect("when the topic can be written again", map[string]string{"TT-02>=2": "2 settled false"})
