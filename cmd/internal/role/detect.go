@@ -161,14 +161,22 @@ func (d *Detector) judgeRange(l *detectLane, r *kafka.Range) (out judged) {
 	l.laps.stop(&d.Loop)
 	began := time.Now()
 	signals := l.collect.Flush(r.Partition, r.Begin, r.End)
-	for _, s := range signals {
-		rec := kafka.Record{Topic: d.Signals, Partition: d.partition(s.Group), Key: s.Group[:], Value: detect.AppendSignal(nil, s)}
+	var text []byte // of many signals: a few pieces of memory, not thousands
+	for i, s := range signals {
+		if cap(text)-len(text) < 2048 {
+			text = make([]byte, 0, min(2048*(len(signals)-i), 256<<10))
+		}
+		from := len(text)
+		text = detect.AppendSignal(append(text, s.Group[:]...), s)
+		both := text[from:len(text):len(text)]
+		rec := kafka.Record{Topic: d.Signals, Partition: d.partition(s.Group), Key: both[:len(s.Group):len(s.Group)], Value: both[len(s.Group):]}
 		if s.Urgent {
 			out.urgent = append(out.urgent, rec)
 		} else {
 			out.others = append(out.others, rec)
 		}
 	}
+	l.collect.Reuse(signals)
 	for i, n := range l.collect.Shed() {
 		if n > before[i] {
 			if out.shed == nil {
