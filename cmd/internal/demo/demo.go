@@ -60,11 +60,11 @@ func Run(ctx context.Context, o Options) error {
 	d := &demo{Options: o, show: newShow(o.Out, o.Color)}
 	dir := o.Dir
 	if dir == "" {
-		tmp, err := os.MkdirTemp("", "picket-demo-")
+		tmp, done, err := scratch(os.TempDir())
 		if err != nil {
 			return fmt.Errorf("make a folder for the demo: %w", err)
 		}
-		defer os.RemoveAll(tmp)
+		defer done()
 		dir = tmp
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
