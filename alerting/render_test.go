@@ -31,7 +31,7 @@ func walk(v any, path string, visit func(path, s string)) {
 }
 
 var (
-	liveURL  = regexp.MustCompile(`(?i)[a-z][a-z0-9+.-]*:[/\\]{2}|https?:|\b(javascript|data|mailto):\S|www\.[a-z]|evil\.(com|example)|[a-z]@evil\.[a-z]`)
+	liveURL  = regexp.MustCompile(`(?i)[a-z][a-z0-9+.-]*:[/\\]{2}|https?:|\b(javascript|data|mailto):\S|www\.[a-z]|evil\.(com|example)\b|[a-z]@evil\.[a-z]`)
 	mentions = regexp.MustCompile(`(?i)@(here|channel|everyone)\b`)
 )
 
