@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -169,8 +170,7 @@ func (c *Collector) addSteps(rp *RulePoints, p Point, ev *Event, rule *Rule, m M
 func (c *Collector) addPoint(rp *RulePoints, p Point, ev *Event, s *stream, add float64) {
 	switch s.value {
 	case valueField:
-		raw, _ := ev.raw(s.field)
-		p.Value = c.hash(ev, "value", s.field.String(), raw)
+		p.Value = c.hash(ev, "value", s.field.String(), ev.whole(s.field))
 	case valueFinding:
 		c.addFindings(rp, p, ev, s)
 		return
@@ -347,6 +347,17 @@ func (e *Event) raw(f Field) (string, bool) {
 		return "", false
 	}
 	return e.text[f], e.text[f] != ""
+}
+
+// whole is the value of a field to tell apart: of a list all of it, in whatever order.
+func (e *Event) whole(f Field) string {
+	if f.Kind() != List {
+		raw, _ := e.raw(f)
+		return raw
+	}
+	all := slices.Clone(e.lists[f-firstList])
+	slices.Sort(all)
+	return strings.Join(slices.Compact(all), "\x00")
 }
 
 // groupRaw returns the first part of the term that the event has. Its name is part of

@@ -102,3 +102,18 @@ func TestVariantsAreLooserOrStricter(t *testing.T) {
 		t.Error("no variant ever differed: the test shows nothing")
 	}
 }
+
+// TestDistinctLists has scopes as one value: in whatever order, and all of them.
+func TestDistinctLists(t *testing.T) {
+	rs := ruleSet(t, `match: {type: token}
+distinct: {field: actor.scopes, count: {gte: 2}, window: 5m, group_by: [actor.client_id]}
+tests:
+  - {name: one more, expect: {alerts: 1}, events: [{event: {type: token, actor.client_id: c, actor.scopes: [a]}}, {event: {type: token, actor.client_id: c, actor.scopes: [a, b]}}]}
+  - {name: other order, expect: {alerts: 0}, events: [{event: {type: token, actor.client_id: c, actor.scopes: [b, a]}}, {event: {type: token, actor.client_id: c, actor.scopes: [a, b]}}]}
+  - {name: absent, expect: {alerts: 0}, events: [{event: {type: token, actor.client_id: c, actor.scopes: [b]}}, {event: {type: token, actor.client_id: c}}]}`)
+	for _, r := range rs.RunTests(nil) {
+		if r.Failed != "" {
+			t.Errorf("%s: %s", r.Case.Name, r.Failed)
+		}
+	}
+}

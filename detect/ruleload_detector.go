@@ -238,8 +238,8 @@ func (r *ruleLoad) valueField(p placed[string], number bool) Field {
 		r.d.Errorf(p.n, "a label cannot be counted, use a field")
 	case number && s.field.Kind() != Number:
 		r.d.Errorf(p.n, "%s is not a number", s)
-	case !number && s.field.Kind() != Text && s.field.Kind() != Number:
-		r.d.Errorf(p.n, "%s has no single value to tell apart", s)
+	case !number && s.field.Kind() == Flag:
+		r.d.Errorf(p.n, "%s has no values to tell apart", s)
 	}
 	return s.field
 }

@@ -77,6 +77,11 @@ func (j *joins) ref(x ref, key *yaml.Node, words []string, field string) {
 	}
 	x.own = j.r.valueField(placed[string]{words[0], key}, false)
 	x.field = j.r.valueField(placed[string]{field, x.n}, false)
+	for _, f := range []Field{x.own, x.field} {
+		if f.Kind() == List {
+			d.Errorf(x.n, "%s is a list: it has no single value to compare", f)
+		}
+	}
 	j.refs = append(j.refs, x)
 }
 

@@ -161,6 +161,9 @@ func (s *stream) name() string {
 func (r *ruleLoad) distinctField(p placed[string], match *yaml.Node, d *Detector) stream {
 	if p.v != "io.findings.cat" {
 		d.Field = r.valueField(p, false)
+		if d.Field.Kind() == List && d.Field.Info().Privacy == Dropped {
+			r.d.Report(p.n, d.Field.String()+" is dropped after matching", "io.args_digest and io.result_digest stand for them")
+		}
 		return stream{value: valueField, field: d.Field}
 	}
 	d.Field = NumFields
