@@ -35,7 +35,8 @@ func (w *Windows) Reload(dst []Alert, rs *RuleSet) []Alert {
 			s.scratch.meter = newMeter(&r.Detector)
 		}
 		s.Rule, s.left = r, false
-		s.inGroups, s.inPoints = shareOf(w.opts.MaxGroups, r.rank()), shareOf(w.opts.MaxHeld, r.rank())
+		rank := r.rank()
+		s.inGroups, s.inPoints = shareOf(w.opts.MaxGroups, rank), shareOf(w.opts.MaxHeld, rank)
 		w.rules[r.Hash] = s
 		for len(w.deadlines) <= r.plan.depth {
 			w.deadlines = append(w.deadlines, nil)

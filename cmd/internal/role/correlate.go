@@ -92,9 +92,11 @@ func (c *Correlator) adopt() {
 		return
 	}
 	c.Rules = rs
+	var parts sync.WaitGroup
 	for _, p := range c.parts {
-		p.say(p.windows.Reload(nil, rs), false)
+		parts.Go(func() { p.say(p.windows.Reload(nil, rs), false) })
 	}
+	parts.Wait()
 }
 
 // Run correlates until the context ends.
