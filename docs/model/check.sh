@@ -48,15 +48,15 @@ run() {
 	fi
 }
 
-run 'the protocol: stored exactly once' holds safety
+run 'the protocol: stored exactly once' holds safety -DN=3
 run 'the protocol: never stuck' holds liveness -DN=3 -DTROUBLES=2
 run 'without the fence' fails safety -DN=3 -DNO_FENCE
 run 'without the token' fails safety -DN=3 -DNO_TOKEN
 run 'without the declaration' fails safety -DN=3 -DNO_DECLARE
 run 'without joining anew: a commit arrives late' fails safety -DLATE_COMMIT
-run '... joining anew after a silent commit, as the code does' holds safety -DN=3 -DLATE_COMMIT -DREJOIN_ON_SILENCE
-run 'limit: the window passes over a batch stored in part' fails safety -DN=3 -DFORGETS=1
-run '... if a redo looked at each table' holds safety -DN=3 -DTROUBLES=2 -DFORGETS=1 -DREDO_PER_TABLE
-run '... but did not read back' fails safety -DN=3 -DFORGETS=1 -DREDO_PER_TABLE -DNO_READBACK
-run 'limit: the window passes in the middle of an insert' fails safety -DN=3 -DFORGETS=1 -DREDO_PER_TABLE -DPAUSED_IN_INSERT
+run '... joining anew after a silent commit, as the code does' holds safety -DN=3 -DTROUBLES=2 -DLATE_COMMIT -DREJOIN_ON_SILENCE
+run 'the window of tokens passes over a batch stored in part' holds safety -DN=3 -DTROUBLES=2 -DFORGETS=1
+run '... but a redo did not look at each table' fails safety -DN=3 -DFORGETS=1 -DNO_LOOK
+run '... but an attempt after an error did not look' fails safety -DN=3 -DFORGETS=1 -DNO_LOOK_AGAIN
+run 'limit: the window passes in the middle of an insert' fails safety -DN=3 -DFORGETS=1 -DPAUSED_IN_INSERT
 exit $verdict

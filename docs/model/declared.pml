@@ -27,9 +27,19 @@
 #define ACCEPTED(g) (g == gen)
 #endif
 #ifdef NO_TOKEN
-#define KNOWN(b, e) false
+#define KNOWN(t, b, e) false
 #else
-#define KNOWN(b, e) (tokens & TOKEN(b, e))
+#define KNOWN(t, b, e) (table[t].tokens & TOKEN(b, e))
+#endif
+#ifdef NO_LOOK
+#define LOOKS false     /* a redo relies on the tokens */
+#else
+#define LOOKS true
+#endif
+#ifdef NO_LOOK_AGAIN
+#define AGAIN false     /* an attempt after an error does */
+#else
+#define AGAIN true
 #endif
 #ifdef NO_DECLARE
 #define DECLARED(c, e) c
@@ -39,7 +49,7 @@
 
 #define TOKEN(b, e) (1 << ((b) * MAX + (e) - (b) - 1))
 
-mtype = { DOWN, JOIN, LOCATE, IDLE, POLL, DECLARE, ACK, AUDIT, EVENTS, LEDGER, FAILED, LEAVE };
+mtype = { DOWN, JOIN, LOCATE, IDLE, POLL, DECLARE, ACK, LOOK, STORE, FAILED, LEAVE };
 mtype = { OK, SILENT, REFUSED };
 mtype = { NOTHING, KAFKA, CLICKHOUSE };
 
@@ -50,6 +60,8 @@ typedef Member {
 	byte at;        /* part.durable: everything before it is done */
 	byte end;       /* the batch in hand is [at, end); none if end == at */
 	bool redo;      /* ... and was found declared */
+	byte turn;      /* the table whose turn it is */
+	bool look;      /* ask the tables first: a redo, or an attempt after an error */
 	bool dirty;     /* part.dirty: durable is ahead of the commit */
 	byte begin;     /* part.finished is [begin, at) */
 	byte doneBegin, doneEnd /* Consumer.done */
@@ -63,13 +75,17 @@ byte owner = NONE;
 bool preparing;         /* members must join again; commits of this generation still count */
 byte C, E;              /* everything before C is done, [C, E) is declared; nothing if E == C */
 
-/* ClickHouse. */
-byte rows[N];
-int tokens;
-int ledger;
+/* ClickHouse: the events, and a roll-up of them. Both must have every record once. */
+#define TABLES 2
+typedef Table {
+	byte rows[N];
+	int tokens;
+	int names       /* of the batches that are in it, as a roll-up keeps them */
+}
+Table table[TABLES];
 
 /* A request that the client gave up on and that is still under way: an insert, a commit. */
-byte lateBegin = NONE, lateEnd = NONE;
+byte lateTable, lateBegin = NONE, lateEnd = NONE;
 #ifdef LATE_COMMIT
 byte lateGen, lateC, lateE;
 #endif
@@ -80,7 +96,8 @@ byte troubles = TROUBLES, forgets = FORGETS;
 #define self m[me]
 /* The heartbeat may say so at any time, or not for long. */
 #define moved (preparing || self.gen != gen)
-#define whole(b, e) (rows[b] > 0 && rows[(e) - 1] > 0) /* MAX is 2 */
+/* What a writer that looks finds: a row of the range (MAX is 2), or the batch's name. */
+#define has(t, b, e) (t == 0 -> (table[0].rows[b] > 0 || table[0].rows[(e) - 1] > 0) : (table[1].names & TOKEN(b, e)) != 0)
 #define acknowledged (C == N && E == N)
 
 /* Nothing before the committed offset may be missing. */
@@ -88,24 +105,33 @@ inline record(first, last) {
 	C = first; E = DECLARED(first, last);
 	o = 0;
 	do
-	:: o < C -> assert(rows[o] > 0); o++
+	:: o < C -> assert(table[0].rows[o] > 0 && table[1].rows[o] > 0); o++
 	:: else -> break
 	od;
 	o = 0
 }
 
 /* Nothing may be stored twice. */
-inline store(from, to) {
+inline store(which, first, past) {
 	if
-	:: KNOWN(from, to) -> skip
+	:: KNOWN(which, first, past) -> skip
 	:: else ->
-		tokens = tokens | TOKEN(from, to);
-		o = from;
+		table[which].tokens = table[which].tokens | TOKEN(first, past);
+		table[which].names = table[which].names | TOKEN(first, past);
+		o = first;
 		do
-		:: o < to -> rows[o]++; assert(rows[o] == 1); o++
+		:: o < past -> table[which].rows[o]++; assert(table[which].rows[o] == 1); o++
 		:: else -> break
 		od;
 		o = 0
+	fi
+}
+
+/* On to the next table, or the batch is done. */
+inline stored() {
+	if
+	:: self.turn + 1 < TABLES -> self.turn++; self.st = (self.look -> LOOK : STORE)
+	:: else -> self.begin = self.at; self.at = self.end; self.redo = false; self.look = false; self.turn = 0; self.dirty = true; self.st = POLL
 	fi
 }
 
@@ -123,7 +149,7 @@ inline commit(from, to) {
 	fi
 }
 
-inline drop() { self.end = self.at; self.redo = false }
+inline drop() { self.end = self.at; self.redo = false; self.look = false; self.turn = 0 }
 
 /* The generation is over for this member, and its process goes on. */
 inline rejoin() {
@@ -175,7 +201,7 @@ end:	do
 	:: atomic { self.st == DECLARE ->
 		commit(self.at, self.end);
 		if
-		:: res == OK -> self.dirty = false; self.begin = NONE; self.st = (self.redo -> AUDIT : EVENTS)
+		:: res == OK -> self.dirty = false; self.begin = NONE; self.look = (self.redo && LOOKS); self.st = (self.look -> LOOK : STORE)
 		:: res == SILENT -> silence(DECLARE)
 		:: res == REFUSED -> rejoin()
 		fi;
@@ -189,30 +215,18 @@ end:	do
 		fi;
 		res = OK }
 
-	:: atomic { self.st == AUDIT && down != CLICKHOUSE ->
+	:: atomic { self.st == LOOK && down != CLICKHOUSE ->
 		if
-#ifndef NO_READBACK
-#ifdef REDO_PER_TABLE
-		:: whole(self.at, self.end) -> self.st = LEDGER
-#else
-		:: whole(self.at, self.end) && (ledger & TOKEN(self.at, self.end)) ->
-			self.begin = self.at; self.at = self.end; self.redo = false; self.dirty = true; self.st = POLL
-#endif
-#endif
-		:: else -> self.st = EVENTS
+		:: has(self.turn, self.at, self.end) -> stored()
+		:: else -> self.st = STORE
 		fi }
-	:: atomic { self.st == EVENTS && down != CLICKHOUSE -> store(self.at, self.end); self.st = LEDGER }
-	:: atomic { self.st == EVENTS && down != CLICKHOUSE && troubles > 0 -> troubles--; store(self.at, self.end); self.st = FAILED }
-	:: atomic { self.st == EVENTS && troubles > 0 && lateBegin == NONE ->
-		troubles--; lateBegin = self.at; lateEnd = self.end; self.st = FAILED }
-	:: atomic { self.st == LEDGER && down != CLICKHOUSE ->
-		ledger = ledger | TOKEN(self.at, self.end);
-		self.begin = self.at; self.at = self.end; self.redo = false; self.dirty = true; self.st = POLL }
-	:: atomic { self.st == LEDGER && down != CLICKHOUSE && troubles > 0 ->
-		troubles--; ledger = ledger | TOKEN(self.at, self.end); self.st = FAILED }
-	:: atomic { (self.st == AUDIT || self.st == EVENTS || self.st == LEDGER) && down == CLICKHOUSE -> self.st = FAILED }
-	:: atomic { (self.st == AUDIT || self.st == EVENTS || self.st == LEDGER) && down != CLICKHOUSE && troubles > 0 -> troubles--; self.st = FAILED }
-	:: atomic { self.st == FAILED -> self.st = (self.redo -> AUDIT : EVENTS) }
+	:: atomic { self.st == STORE && down != CLICKHOUSE -> store(self.turn, self.at, self.end); stored() }
+	:: atomic { self.st == STORE && down != CLICKHOUSE && troubles > 0 -> troubles--; store(self.turn, self.at, self.end); self.st = FAILED }
+	:: atomic { self.st == STORE && troubles > 0 && lateBegin == NONE ->
+		troubles--; lateTable = self.turn; lateBegin = self.at; lateEnd = self.end; self.st = FAILED }
+	:: atomic { (self.st == LOOK || self.st == STORE) && down == CLICKHOUSE -> self.st = FAILED }
+	:: atomic { (self.st == LOOK || self.st == STORE) && down != CLICKHOUSE && troubles > 0 -> troubles--; self.st = FAILED }
+	:: atomic { self.st == FAILED -> self.look = ((self.redo || AGAIN) && LOOKS); self.turn = 0; self.st = (self.look -> LOOK : STORE) }
 
 	:: atomic { self.st == LEAVE && !self.dirty -> rejoin() }
 	:: atomic { self.st == LEAVE && self.dirty ->
@@ -255,13 +269,13 @@ end:	do
 	od
 }
 
-/* Somebody is between Poll's answer and the end of the insert of [b, e). */
-#define inserting(i, b, e) ((m[i].st == AUDIT || m[i].st == EVENTS || m[i].st == LEDGER || m[i].st == FAILED) && m[i].at == b && m[i].end == e)
+/* Somebody is in the midst of the inserts of [b, e), and will not look again before the next. */
 #ifdef PAUSED_IN_INSERT
-#define forgettable(b, e) (tokens & TOKEN(b, e))
+#define inserting(i, b, e) false
 #else
-#define forgettable(b, e) ((tokens & TOKEN(b, e)) && lateBegin != b && !inserting(0, b, e) && !inserting(1, b, e))
+#define inserting(i, b, e) (m[i].st == STORE && m[i].at == b && m[i].end == e)
 #endif
+#define forgettable(t, b, e) ((table[t].tokens & TOKEN(b, e)) && !(lateBegin == b && lateTable == t) && !inserting(0, b, e) && !inserting(1, b, e))
 
 /* What must hold when nothing more can happen. A late commit may take the record back at the very
  * end, which harms nobody by itself: that run looks for what it does to the rows. */
@@ -273,12 +287,12 @@ end:	do
 
 /* The servers and the net. */
 proctype World() {
-	byte o, e;
+	byte o, e, t;
 	do
 	:: atomic { down == NOTHING && troubles > 0 -> troubles--; down = KAFKA }
 	:: atomic { down == NOTHING && troubles > 0 -> troubles--; down = CLICKHOUSE }
 	:: atomic { down != NOTHING -> down = NOTHING }
-	:: atomic { lateBegin != NONE && down != CLICKHOUSE -> store(lateBegin, lateEnd); lateBegin = NONE; lateEnd = NONE }
+	:: atomic { lateBegin != NONE && down != CLICKHOUSE -> store(lateTable, lateBegin, lateEnd); lateBegin = NONE; lateEnd = NONE; lateTable = 0 }
 #ifdef LATE_COMMIT
 	:: atomic { lateGen != 0 && down != KAFKA ->
 		if
@@ -287,7 +301,10 @@ proctype World() {
 		fi;
 		lateGen = 0; lateC = 0; lateE = 0 }
 #endif
-	:: atomic { forgets > 0 && tokens != 0 ->
+	:: atomic { forgets > 0 && (table[0].tokens | table[1].tokens) != 0 ->
+		if
+		:: t = 0 :: t = 1
+		fi;
 		if
 		:: o = 0 :: o = 1 :: o = 2 :: o = 3
 		fi;
@@ -295,10 +312,10 @@ proctype World() {
 		:: e = o + 1 :: e = o + 2
 		fi;
 		if
-		:: e <= N && forgettable(o, e) -> forgets--; tokens = tokens & ~TOKEN(o, e)
+		:: e <= N && forgettable(t, o, e) -> forgets--; table[t].tokens = table[t].tokens & ~TOKEN(o, e)
 		:: else -> skip
 		fi;
-		o = 0; e = 0 }
+		o = 0; e = 0; t = 0 }
 	:: atomic { timeout -> assert(settled); break }
 	od
 }
