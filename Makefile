@@ -13,6 +13,8 @@ TESTFLAGS ?= -timeout=20m
 DEMO_FLAGS ?=
 FUZZTIME  ?= 30s
 BENCH     ?= .
+BATCH     ?= 50000
+ROWS      ?= 400000
 BENCHFLAGS ?=
 BENCH_EVENTS ?= 1000000
 BENCH_FLAGS  ?=
@@ -109,6 +111,10 @@ bench: ## Run the benchmarks on one core (BENCH=regexp picks some; BENCHFLAGS=-c
 .PHONY: bench-e2e
 bench-e2e: build ## Measure the whole path: backlog, latency, CPU, memory (BENCH_EVENTS=1000000; BENCH_FLAGS for more; Linux)
 	$(GO) run ./cmd/internal/bench -picket bin/picket -events $(BENCH_EVENTS) $(BENCH_FLAGS)
+
+.PHONY: bench-store
+bench-store: ## Say what storing an event costs in CPU, and where: columns, encoding, engine, merges (BATCH=rows of an insert)
+	$(GO) test ./store -run '^$$' -bench '^BenchmarkStoring$$' -benchtime 1x -rows $(ROWS) -batch $(BATCH)
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (30s)
