@@ -56,7 +56,7 @@ It joins no consumer group and changes nothing, so it may run beside the pipelin
 			if ledger {
 				return e.showLedger(cmd.Context(), db, cfg.Kafka.Topics.Events, limit, asJSON)
 			}
-			a := auditor{db: db, cfg: cfg, kafka: app.KafkaConfig(cfg), everything: everything, expiredOK: expiredOK}
+			a := auditor{db: db, cfg: cfg, kafka: app.KafkaConfig(cfg), everything: everything, expiredOK: expiredOK, tell: e.stages()}
 			r, err := a.run(cmd.Context())
 			if err != nil {
 				return classify(err)
@@ -151,6 +151,7 @@ type auditor struct {
 	cfg                   *config.Config
 	kafka                 kafka.Config
 	everything, expiredOK bool
+	tell                  func(format string, args ...any) // what it is at
 }
 
 func (a *auditor) run(ctx context.Context) (*auditReport, error) {
@@ -160,6 +161,7 @@ func (a *auditor) run(ctx context.Context) (*auditReport, error) {
 		return nil, err
 	}
 	for i, l := range logs {
+		a.tell("audit: partition %d of %d", i+1, len(logs))
 		p, err := a.partition(ctx, r.Topic, i, l)
 		if err != nil {
 			return nil, err
@@ -281,7 +283,11 @@ func (a *auditor) sortMissing(ctx context.Context, r *auditReport) error {
 			last = i
 		}
 	}
+	read := 0
 	err := kafka.Scan(ctx, a.kafka, r.Topic, func(rec kafka.Record) error {
+		if read++; read%10_000 == 0 {
+			a.tell("audit: %d records of %s read, to tell lost ones from offsets without a record", read, r.Topic)
+		}
 		if int(rec.Partition) > last || int(rec.Partition) >= len(r.Partitions) {
 			return errSeen
 		}

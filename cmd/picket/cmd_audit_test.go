@@ -267,3 +267,16 @@ func TestAuditRemembersWhatWasSkipped(t *testing.T) {
 		t.Errorf("afterwards: code %d, %+v", e.code, r)
 	}
 }
+
+func TestLongWorkSaysWhatItIsAt(t *testing.T) {
+	var out strings.Builder
+	clock := time.Now()
+	tell := stages(&out, 3*time.Second, func() time.Time { return clock })
+	for n := range 9 {
+		tell("partition %d", n)
+		clock = clock.Add(time.Second)
+	}
+	if out.String() != "partition 3 ...\npartition 6 ...\n" {
+		t.Errorf("%q", out.String())
+	}
+}

@@ -54,3 +54,18 @@ func progressText(done, total int64, what string) string {
 	}
 	return what + " ..."
 }
+
+// stages tells on standard error what long work is at: nothing in the first seconds, then a line now and then.
+func (e *env) stages() func(format string, args ...any) {
+	return stages(e.stderr, 3*time.Second, time.Now)
+}
+
+func stages(w io.Writer, every time.Duration, now func() time.Time) func(string, ...any) {
+	next := now().Add(every)
+	return func(format string, args ...any) {
+		if t := now(); !t.Before(next) {
+			next = t.Add(every)
+			fmt.Fprintf(w, format+" ...\n", args...)
+		}
+	}
+}
