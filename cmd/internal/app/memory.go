@@ -38,5 +38,5 @@ func boundMemory(ctx context.Context) {
 	}
 }
 
-// memoryBound leaves room for half as much again as is alive.
-func memoryBound(alive uint64) int64 { return max(leastMemory, int64(alive)*3/2) }
+// memoryBound leaves room for a third of what is alive: less would have the collector work all the time.
+func memoryBound(alive uint64) int64 { return max(leastMemory, int64(alive)*4/3) }

@@ -230,7 +230,7 @@ func TestStoreSideBySideStoresTheSame(t *testing.T) {
 		f := newFront(t)
 		for _, c := range consumers {
 			stop := k.start(k.storer(f.direct, c).Run)
-			kafkatest.Eventually(t, 10*time.Second, "it is stored", func() bool {
+			kafkatest.Eventually(t, time.Minute, "it is stored", func() bool {
 				k.b.mu.Lock()
 				defer k.b.mu.Unlock()
 				for _, p := range c.parts {
