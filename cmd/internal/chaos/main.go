@@ -257,7 +257,7 @@ func (w *world) settle(ctx context.Context, o options, failed bool) (*verdict, e
 		return nil, err
 	}
 	w.say("the traffic ended with %d records", w.traffic.made.Load())
-	if err := w.drained(ctx, 5*time.Minute); err != nil {
+	if err := w.drained(ctx, 10*time.Minute); err != nil {
 		return nil, err
 	}
 	w.say("everything is acknowledged")
