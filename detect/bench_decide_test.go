@@ -48,9 +48,8 @@ func BenchmarkDecideSteps(b *testing.B) {
 	for step, name := range []string{"decode", "decode+scan", "decode+scan+match", "decode+scan+match+redact-all"} {
 		b.Run(name, func(b *testing.B) {
 			d := newDecider(b, 1_000)
-			cpu, i := detect.CPUTime(), 0
-			for b.Loop() {
-				if err := d.decoder.Decode(&d.event, records[i%len(records)]); err != nil {
+			one := func(r ingest.Record) {
+				if err := d.decoder.Decode(&d.event, r); err != nil {
 					b.Fatal(err)
 				}
 				if step > 0 {
@@ -62,6 +61,13 @@ func BenchmarkDecideSteps(b *testing.B) {
 				if step > 2 {
 					d.event.Redact(d.keys, d.decoder.KeepLabel)
 				}
+			}
+			for _, r := range records { // what is remembered is there, as in a process that runs
+				one(r)
+			}
+			cpu, i := detect.CPUTime(), 0
+			for b.Loop() {
+				one(records[i%len(records)])
 				i++
 			}
 			detect.BenchReport(b, cpu)
