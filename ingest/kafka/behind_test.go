@@ -14,9 +14,19 @@ func TestBehindTheEndBatchesAreFullAndOfFewPartitions(t *testing.T) {
 	brokers := kafkatest.Embedded(t)
 	const parts, each, rows, most = 4, 3000, 2000, 2
 	topic := newTopic(t, brokers, parts)
-	for p := range int32(parts) {
-		for at := 0; at < each; at += 100 { // many small stored batches
-			produce(t, brokers, topic, p, at, 100)
+	producer, err := kafka.NewProducer(kafka.Config{Brokers: brokers}, kafka.ProducerOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer producer.Close()
+	value := make([]byte, 300) // a fetcher has some 200 of them at once
+	for range each / 100 {
+		var rs []kafka.Record
+		for i := range parts * 100 {
+			rs = append(rs, kafka.Record{Topic: topic, Partition: int32(i % parts), Value: value})
+		}
+		if err := producer.Produce(t.Context(), rs); err != nil {
+			t.Fatal(err)
 		}
 	}
 	c := consumer(t, brokers, topic, func(o *kafka.ConsumerOptions) {
