@@ -270,7 +270,7 @@ func (c *Collector) signal(ev *Event, rule *Rule) *Signal {
 	s := c.groups[key]
 	if s == nil {
 		s = c.unused()
-		s.Tenant, s.Group = ev.public[Tenant].Value, group
+		s.Tenant, s.Group = ev.Public(Tenant).Value, group
 		for _, t := range rule.GroupBy {
 			s.Values = append(s.Values, ev.groupPublic(t))
 		}
@@ -384,7 +384,7 @@ func (e *Event) groupPublic(t GroupTerm) GroupValue {
 	}
 	for i, l := range e.labels {
 		if l.key == t.Label {
-			p := e.publicLabels[i]
+			p := e.PublicLabels()[i]
 			return GroupValue{Field: "labels." + p.Key, Value: p.Value, Key: p.Public.Key}
 		}
 	}
@@ -398,13 +398,13 @@ func (e *Event) publicValue(f Field, raw string) GroupValue {
 	case Number, Flag:
 		v.Value = raw
 	case Text:
-		p := e.public[f]
+		p := e.Public(f)
 		v.Value, v.Key = p.Value, p.Key
 		if p.Hash != "" {
 			v.Value = p.Value + "#" + p.Hash
 		}
 	case List:
-		if l := e.publicLists[f-firstList]; len(l) > 0 {
+		if l := e.PublicList(f); len(l) > 0 {
 			v.Value, v.Key = l[0].Value, l[0].Key
 		}
 	}
@@ -413,8 +413,8 @@ func (e *Event) publicValue(f Field, raw string) GroupValue {
 
 func evidenceOf(ev *Event, rule *Rule, at time.Time) Evidence {
 	e := Evidence{
-		EventID: ev.public[ID].Value, Time: at, Partition: ev.Partition, Offset: ev.Offset,
-		Server: ev.public[ServerName].Value, Type: ev.Enum(Type), Outcome: ev.Enum(Outcome), Tool: ev.public[MCPTool].Value,
+		EventID: ev.Public(ID).Value, Time: at, Partition: ev.Partition, Offset: ev.Offset,
+		Server: ev.Public(ServerName).Value, Type: ev.Enum(Type), Outcome: ev.Enum(Outcome), Tool: ev.Public(MCPTool).Value,
 	}
 	best := -1.0
 	for i := range ev.finds {
