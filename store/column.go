@@ -72,6 +72,16 @@ func (c *fixed) at(row int) uint64 {
 	return binary.LittleEndian.Uint64(c.data[8*row:])
 }
 
+// span is the least and the greatest of signed values of eight bytes, such as times.
+func (c *fixed) span() (least, most int64) {
+	least, most = int64(c.at(0)), int64(c.at(0))
+	for row := range c.rows() {
+		v := int64(c.at(row))
+		least, most = min(least, v), max(most, v)
+	}
+	return least, most
+}
+
 func (c *fixed) putBool(on bool) {
 	if on {
 		c.put(1)

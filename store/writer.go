@@ -26,6 +26,8 @@ func (id BatchID) token() string {
 
 func (id BatchID) String() string { return id.token() }
 
+func (id BatchID) partition() string { return fmt.Sprintf("%s:%d", id.Topic, id.Partition) }
+
 // DeadLetter says that one record could not become an event. It holds nothing of the
 // record itself: Error and Class are our words, Digest is keyed and short.
 type DeadLetter struct {
@@ -77,12 +79,13 @@ type Writer struct {
 
 	mu     sync.Mutex
 	unsure map[string]string // by partition, the batch whose last attempt ended with an error
+	next   map[string]int64  // by partition, where the batch after the last one stored here begins
 }
 
 // NewWriter makes a writer on a database that Verify accepted.
 func NewWriter(db *DB, o WriterOptions) *Writer {
 	o.Retention.setDefaults()
-	return &Writer{db: db, o: o, unsure: map[string]string{}}
+	return &Writer{db: db, o: o, unsure: map[string]string{}, next: map[string]int64{}}
 }
 
 // Block collects the rows of one batch, column by column. Reset keeps its memory.
@@ -189,7 +192,7 @@ func (w *Writer) attempt(ctx context.Context, id BatchID, b *Block, redo bool) e
 	if err := b.check(id); err != nil {
 		return err
 	}
-	part := fmt.Sprintf("%s:%d", id.Topic, id.Partition)
+	part := id.partition()
 	w.mu.Lock()
 	redo = redo || w.unsure[part] == id.token()
 	w.unsure[part] = id.token()
@@ -199,6 +202,7 @@ func (w *Writer) attempt(ctx context.Context, id BatchID, b *Block, redo bool) e
 	}
 	w.mu.Lock()
 	delete(w.unsure, part)
+	w.next[part] = id.End
 	w.mu.Unlock()
 	return nil
 }
@@ -223,18 +227,21 @@ func (w *Writer) store(ctx context.Context, id BatchID, b *Block, redo bool) err
 		}
 		return nil
 	}
-	arrived := func(r *rows, day int64) (token string, err error) {
-		token = id.token() + "/" + date(day)
-		return token, put(r, token, "kafka_topic = ? AND kafka_partition = ? AND kafka_offset >= ? AND kafka_offset < ? AND toYYYYMMDD(observed) = "+date(day),
-			id.Topic, id.Partition, id.Begin, id.End)
+	// The times of arrival tell a topic that was made anew, where the offsets come again.
+	arrived := func(r *rows, day int64, observed *fixed) (token string, err error) {
+		from, to := observed.span()
+		token = fmt.Sprintf("%s/%s/%d", id, date(day), from)
+		return token, put(r, token, "kafka_topic = ? AND kafka_partition = ? AND kafka_offset >= ? AND kafka_offset < ?"+
+			" AND observed BETWEEN fromUnixTimestamp64Milli(?, 'UTC') AND fromUnixTimestamp64Milli(?, 'UTC')",
+			id.Topic, id.Partition, id.Begin, id.End, from, to)
 	}
 	for day, r := range b.dead.each() {
-		if _, err := arrived(&r.rows, day); err != nil {
+		if _, err := arrived(&r.rows, day, r.observed); err != nil {
 			return err
 		}
 	}
 	for day, r := range b.events.each() {
-		token, err := arrived(&r.rows, day)
+		token, err := arrived(&r.rows, day, r.observed)
 		if err != nil {
 			return err
 		}
@@ -299,38 +306,5 @@ func (r *deadRows) append(d *DeadLetter) {
 	r.topic.put(d.Topic)
 	r.partition.put(uint64(d.Partition))
 	r.offset.put(uint64(d.Offset))
-	r.n++
-}
-
-// ledgerRows is a block of the table ingest_ledger.
-type ledgerRows struct {
-	rows
-	topic, instance                              *low
-	partition, first, end, events, dead, gen, at *fixed
-}
-
-func newLedgerRows() *ledgerRows {
-	r := &ledgerRows{rows: rows{table: "ingest_ledger"}}
-	b := &r.rows
-	r.topic = add(b, "kafka_topic", newLow())
-	r.partition = add(b, "kafka_partition", newFixed("UInt16", 2))
-	r.first, r.end = add(b, "first_offset", newFixed("UInt64", 8)), add(b, "end_offset", newFixed("UInt64", 8))
-	r.events, r.dead = add(b, "events", newFixed("UInt32", 4)), add(b, "dead", newFixed("UInt32", 4))
-	r.instance = add(b, "instance", newLow())
-	r.gen = add(b, "generation", newFixed("Int32", 4))
-	r.at = add(b, "stored_at", newTime())
-	return r
-}
-
-func (r *ledgerRows) append(id BatchID, events, dead int, instance string, at time.Time) {
-	r.topic.put(id.Topic)
-	r.partition.put(uint64(id.Partition))
-	r.first.put(uint64(id.Begin))
-	r.end.put(uint64(id.End))
-	r.events.put(uint64(events))
-	r.dead.put(uint64(dead))
-	r.instance.put(instance)
-	r.gen.put(uint64(id.Generation))
-	r.at.putTime(at)
 	r.n++
 }

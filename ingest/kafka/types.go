@@ -1,7 +1,9 @@
 package kafka
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -49,6 +51,17 @@ type Range struct {
 
 	// Unreadable parts of the range: a batch that breaks a limit or is corrupt.
 	Unreadable []Unreadable
+}
+
+// Part is the range between two of its offsets. It shares the records.
+func (r *Range) Part(begin, end int64) Range {
+	at := func(offset int64) int {
+		i, _ := slices.BinarySearchFunc(r.Records, offset, func(rec Record, offset int64) int { return cmp.Compare(rec.Offset, offset) })
+		return i
+	}
+	out := *r
+	out.Begin, out.End, out.Records = begin, end, r.Records[at(begin):at(end)]
+	return out
 }
 
 // Unreadable is a stored batch of records that was not decoded. It is skipped, so that one

@@ -29,7 +29,12 @@ type Storer struct {
 	done map[store.BatchID]*rangeDone
 }
 
-type rangeDone struct{ buried, stored bool }
+// rangeDone is what is done of a range. Its parts are what the store had not got before.
+type rangeDone struct {
+	looked bool
+	parts  []store.BatchID // left to do
+	buried bool            // the dead letters of the first of them
+}
 
 // storeLane is what one goroutine owns while it stores a range.
 type storeLane struct {
@@ -75,9 +80,26 @@ func (s *Storer) work(ctx context.Context, b kafka.Batch) error {
 }
 
 func (s *Storer) store(ctx context.Context, l *storeLane, id store.BatchID, r *kafka.Range, done *rangeDone) error {
-	if done.stored {
-		return nil
+	if !done.looked {
+		parts, err := s.Writer.Unstored(ctx, id, func(begin, end int64) []store.Arrival { return examples(r, begin, end) })
+		if err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+		done.parts, done.looked = parts, true
 	}
+	for len(done.parts) > 0 {
+		id := done.parts[0]
+		part := r.Part(id.Begin, id.End)
+		if err := s.part(ctx, l, id, &part, done); err != nil {
+			return err
+		}
+		done.parts, done.buried = done.parts[1:], false
+	}
+	return nil
+}
+
+// part stores a part of a range, which is mostly all of it.
+func (s *Storer) part(ctx context.Context, l *storeLane, id store.BatchID, r *kafka.Range, done *rangeDone) error {
 	if err := s.prepare(l, r); err != nil {
 		return err
 	}
@@ -96,13 +118,22 @@ func (s *Storer) store(ctx context.Context, l *storeLane, id store.BatchID, r *k
 	if err := s.timed("insert", func() error { return insert(ctx, id, l.block) }); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	done.stored = true
 	events, _ := l.block.Rows()
 	s.Metrics.Stored.Add(float64(events))
 	for class, n := range l.classes {
 		s.Metrics.Dead.WithLabelValues(class).Add(float64(n))
 	}
 	return nil
+}
+
+// examples are the first and the last record of a part of a range.
+func examples(r *kafka.Range, begin, end int64) []store.Arrival {
+	part := r.Part(begin, end).Records
+	if len(part) == 0 {
+		return nil
+	}
+	arrival := func(rec kafka.Record) store.Arrival { return store.Arrival{Offset: rec.Offset, Append: rec.Append} }
+	return []store.Arrival{arrival(part[0]), arrival(part[len(part)-1])}
 }
 
 // prepare turns a range into rows and dead letters.

@@ -261,3 +261,77 @@ func TestStoreSideBySideStoresTheSame(t *testing.T) {
 		t.Errorf("%d rows side by side, and %d one by one, or not the same", len(side), len(one))
 	}
 }
+
+// sums are the events that each roll-up says there are.
+func (f *front) sums(t *testing.T) string {
+	t.Helper()
+	_, rows, err := f.direct.Query(t.Context(), fmt.Sprintf("SELECT (SELECT sum(events) FROM %[1]s.events_1m), (SELECT sum(events) FROM %[1]s.entity_1h WHERE kind = 'source')", f.direct.Database()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(rows[0], " ")
+}
+
+// Somebody moves the group's offsets back: what comes again is there once, and what is new too.
+func TestStoreTakesOnceWhatComesAgain(t *testing.T) {
+	for name, next := range map[string]func(k *bench, c *consumer) int64{
+		"all of it": func(k *bench, c *consumer) int64 {
+			c.commit(0, committed{end: -1})
+			c.commit(1, committed{end: -1})
+			return 40
+		},
+		"a part, and new records": func(k *bench, c *consumer) int64 {
+			c.commit(0, committed{offset: 7, end: -1})
+			k.mixed(20)
+			return 60
+		},
+		"a part, and a crash in what is new": func(k *bench, c *consumer) int64 {
+			k.mixed(20)
+			c.commit(0, committed{offset: 7, end: 30}) // declared
+			return 60
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k, f := newBench(t), newFront(t)
+			k.mixed(40)
+			c := k.b.consumer("events", "g", 15, 0, 1)
+			stop := k.start(k.storer(f.direct, c).Run)
+			kafkatest.Eventually(t, 10*time.Second, "it is stored", k.done(c, 40))
+			stop()
+			n := next(k, c)
+			c = k.b.consumer("events", "g", 100, 0, 1)
+			stop = k.start(k.storer(f.direct, c).Run)
+			kafkatest.Eventually(t, 10*time.Second, "the rest is stored", k.done(c, n))
+			stop()
+			events, dead := n*4/5, n/5
+			if got, want := f.count(t, "events"), fmt.Sprintf("%[1]d %[1]d", events); got != want {
+				t.Errorf("%s events, want %s", got, want)
+			}
+			if got, want := f.count(t, "dead_letters"), fmt.Sprintf("%[1]d %[1]d", dead); got != want {
+				t.Errorf("%s dead letters, want %s", got, want)
+			}
+			if got, want := f.sums(t), fmt.Sprintf("%[1]d %[1]d", events); got != want {
+				t.Errorf("roll-ups of %s events, want %s", got, want)
+			}
+		})
+	}
+}
+
+// The offsets of a topic that was made anew name other records.
+func TestStoreKeepsATopicThatWasMadeAnew(t *testing.T) {
+	f := newFront(t)
+	for want := range 2 {
+		k := newBench(t)
+		k.mixed(40)
+		c := k.b.consumer("events", "g", 100, 0, 1)
+		stop := k.start(k.storer(f.direct, c).Run)
+		kafkatest.Eventually(t, 10*time.Second, "it is stored", k.done(c, 40))
+		stop()
+		if got, want := f.count(t, "events"), fmt.Sprintf("%d 32", 32*(want+1)); got != want {
+			t.Errorf("%s events, want %s", got, want)
+		}
+		if got, want := f.sums(t), fmt.Sprintf("%[1]d %[1]d", 32*(want+1)); got != want {
+			t.Errorf("roll-ups of %s events, want %s", got, want)
+		}
+	}
+}
