@@ -348,7 +348,7 @@ FROM {{.DB}}.events;
 
 -- Sessions of MCP, by hour rows of the roll-up: two clients or two sources of one session are worth a look.
 CREATE OR REPLACE VIEW {{.DB}}.v_sessions{{.OnCluster}} AS
-SELECT tenant, entity AS session, min(r.first_seen) AS started, max(r.last_seen) AS ended, dateDiff('second', started, ended) AS seconds,
+SELECT tenant, entity AS session, min(r.first_seen) AS started, max(r.last_seen) AS ended, age('second', started, ended) AS seconds,
        sum(r.events) AS events, sum(r.failures) AS failures, sum(r.denied) AS denied, sum(r.findings) AS findings,
        sum(r.bytes_in) AS bytes_in, sum(r.bytes_out) AS bytes_out, max(r.max_ms) AS max_ms, CAST(max(r.worst), 'Enum8(\'\' = 0, \'debug\' = 1, \'info\' = 2, \'low\' = 3, \'medium\' = 4, \'high\' = 5, \'critical\' = 6)') AS worst,
        groupUniqArrayArray(r.clients) AS clients, groupUniqArrayArray(r.sources) AS sources,
