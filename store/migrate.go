@@ -125,7 +125,7 @@ func migrate(ctx context.Context, db *DB, ms []Migration, o MigrateOptions) ([]A
 	return done, nil
 }
 
-// Verify says whether the database has this version's schema. What it says is for an
+// Verify says whether the database has this version's schema, and keeps to tokens. What it says is for an
 // operator (*ConfigError), except when ClickHouse cannot be asked.
 func (db *DB) Verify(ctx context.Context) error {
 	ms, err := Migrations()
@@ -148,6 +148,19 @@ func (db *DB) Verify(ctx context.Context) error {
 	}
 	if len(have) < len(ms) {
 		return configErrorf(nil, "clickhouse at %s, database %q, lacks migration %s: %s", db.t.where(), db.t.Database, ms[len(have)].Name, migrateHint)
+	}
+	return db.tokensWork(ctx)
+}
+
+// tokensWork refuses a profile that takes the effect from the tokens of inserts: newer servers
+// have a setting that overrides insert_deduplicate, and older ones do not know it.
+func (db *DB) tokensWork(ctx context.Context) error {
+	var off uint64
+	if err := db.row(ctx, []any{&off}, "SELECT count() FROM system.settings WHERE name = 'deduplicate_insert' AND value = 'disable'"); err != nil {
+		return fmt.Errorf("look for settings: %w", err)
+	}
+	if off > 0 {
+		return configErrorf(nil, "clickhouse at %s has deduplicate_insert = 'disable' in the settings of Picket's user, so that a repeated insert counts twice: remove it from the profile", db.t.where())
 	}
 	return nil
 }

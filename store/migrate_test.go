@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"testing/fstest"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
 )
 
 func TestMigrateTwiceAndAtOnce(t *testing.T) {
@@ -199,5 +201,17 @@ func TestMigrateStopsWithTheContext(t *testing.T) {
 	cancel()
 	if _, err := Migrate(ctx, db, MigrateOptions{}); Classify(err) != Stopped {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestVerifyRefusesAProfileWithoutTokens(t *testing.T) {
+	db := migrated(t)
+	if err := db.Verify(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx := clickhouse.Context(t.Context(), clickhouse.WithSettings(clickhouse.Settings{"deduplicate_insert": "disable"}))
+	var config *ConfigError
+	if err := db.Verify(ctx); !errors.As(err, &config) || !strings.Contains(err.Error(), "deduplicate_insert") {
+		t.Errorf("got %v", err)
 	}
 }
