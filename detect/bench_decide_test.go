@@ -108,7 +108,7 @@ func (d *decider) decide(b *testing.B, r ingest.Record) bool {
 	if len(d.matches) == 0 {
 		return false
 	}
-	d.event.Redact(d.keys, d.decoder.KeepLabel)
+	d.event.RedactLater(d.keys, d.decoder.KeepLabel)
 	d.collect.Add(&d.event, d.matches)
 	return true
 }

@@ -32,7 +32,7 @@ func TestDeriveAddress(t *testing.T) {
 
 func TestDeriveLeavesHashedAlone(t *testing.T) {
 	e := &Event{}
-	e.SetHashed(NetIP, "abcdefghijklmnopqrstuvwxyz", "up:x")
+	e.SetHashed(NetIP, "abcdefghijklmnopqrstuvwxyz")
 	e.Set(NetIPPrefix, "192.0.2.0/24")
 	e.Derive()
 	if e.text[NetIPPrefix] != "192.0.2.0/24" || e.Has(NetIPClass) {

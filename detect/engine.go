@@ -28,7 +28,7 @@ func NewEngine(rs *RuleSet, keys Keys, lateness time.Duration, opts WindowOption
 func (e *Engine) Observe(dst []Alert, ev *Event, keepLabel func(string) bool) []Alert {
 	e.scanner.Scan(ev)
 	e.matches = e.matcher.Match(e.matches[:0], ev)
-	ev.Redact(e.keys, keepLabel) // after the scan, whose findings become public too
+	ev.RedactLater(e.keys, keepLabel) // after the scan, whose findings become public too
 	e.collect.Add(ev, e.matches)
 	for _, s := range e.collect.Flush(0, e.next, e.next+1) {
 		dst = e.windows.Observe(dst, s)

@@ -1,9 +1,6 @@
 package detect
 
-import (
-	"math/bits"
-	"time"
-)
+import "time"
 
 // Event is one decoded security event (picket.event/1). Raw values live in
 // unexported fields: code outside this package sets them, and reads back only
@@ -27,14 +24,10 @@ type Event struct {
 	labels []label
 	finds  []Finding
 
-	arrivedHashed uint64    // bit per text field: the producer sent a pseudonym, not a raw value
-	digestOf      [2]string // what the digests that are due are of: arguments, result
-	public        [firstList]Public
-	publicLists   [firstNumber - firstList][]Public
-	publicLabels  []PublicLabel
+	arrivedHashed uint64     // bit per text field: the producer sent a pseudonym, not a raw value
+	digestOf      [2]string  // what the digests that are due are of: arguments, result
 	labelClasses  [16]string // a memory of labelClass, which Reset keeps
-	keyID         string     // of the event's pseudonyms
-	redacted      bool
+	forms         forms      // what Redact makes public
 }
 
 // presence says whether a field has a value.
@@ -116,11 +109,10 @@ func (e *Event) Set(f Field, s string) {
 }
 
 // SetHashed gives a text field a pseudonym that the producer made.
-func (e *Event) SetHashed(f Field, h, key string) {
+func (e *Event) SetHashed(f Field, h string) {
 	e.text[f] = h
 	e.mark(f)
 	e.arrivedHashed |= 1 << f
-	e.public[f] = Public{Value: h, Key: key, Up: true}
 }
 
 // SetNum gives a number field its value.
@@ -171,15 +163,6 @@ func (e *Event) Num(f Field) (float64, bool) { return e.num[f-firstNumber], e.Ha
 // Flag returns a flag field; absent is false.
 func (e *Event) Flag(f Field) bool { return e.num[f-firstNumber] != 0 }
 
-// Public returns the public form of a text field; it is valid after Redact.
-func (e *Event) Public(f Field) Public { return e.public[f] }
-
-// PublicList returns the public form of a list field; it is valid after Redact.
-func (e *Event) PublicList(f Field) []Public { return e.publicLists[f-firstList] }
-
-// PublicLabels returns the labels in public form; they are valid after Redact.
-func (e *Event) PublicLabels() []PublicLabel { return e.publicLabels }
-
 // Enum returns the raw value of a field with a closed set of values: those cannot be personal.
 func (e *Event) Enum(f Field) string {
 	if fieldInfo[f].Enum == nil {
@@ -196,20 +179,9 @@ func (e *Event) Reset() {
 		e.lists[i] = e.lists[i][:0]
 	}
 	clear(e.has[:])
-	if e.redacted {
-		clear(e.public[:])
-		for i := range e.publicLists {
-			e.publicLists[i] = e.publicLists[i][:0]
-		}
-		e.publicLabels = e.publicLabels[:0]
-	} else {
-		for word := e.arrivedHashed; word != 0; word &= word - 1 {
-			e.public[bits.TrailingZeros64(word)] = Public{}
-		}
-	}
+	e.forms.reset()
 	e.Topic, e.Partition, e.Offset, e.Append = "", 0, 0, time.Time{}
 	e.Claimed, e.Time, e.Late, e.TimeFlagged = time.Time{}, time.Time{}, false, false
 	e.labels, e.finds = e.labels[:0], e.finds[:0]
 	e.arrivedHashed, e.digestOf = 0, [2]string{}
-	e.keyID, e.redacted = "", false
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"fmt"
+	"math/rand/v2"
 	"reflect"
 	"strings"
 	"testing"
@@ -115,7 +116,7 @@ func TestRedactByPrivacy(t *testing.T) {
 	e.Set(MCPTool, "read_file")
 	e.Set(MCPResource, "file:///home/ann/plan.md")
 	e.Set(ClientUserAgent, "x (ann@example.com)")
-	e.SetHashed(ActorClientID, "0123456789ab", "up:sha256-12")
+	e.SetHashed(ActorClientID, "0123456789ab")
 	e.Add(ActorScopes, "read:files")
 	e.Add(IOArgs, "rm -rf /")
 	e.SetLabel("region", "emea")
@@ -178,6 +179,85 @@ func TestRedactByPrivacy(t *testing.T) {
 	}
 }
 
+// Whoever asks for few forms is told the same, in whatever order; before Redact and after Reset nothing is.
+func TestFormsMadeLaterAreThoseMadeAtOnce(t *testing.T) {
+	fill := func(e *Event) {
+		e.Time = time.Unix(1e9, 0)
+		for f := range firstNumber {
+			switch {
+			case f == NetIP:
+				e.Set(f, "::ffff:203.0.113.9")
+			case f == ActorClientID:
+				e.SetHashed(f, "0123456789ab")
+			case f < firstList:
+				e.Set(f, "canary.user@example.org")
+			default:
+				e.Add(f, "/home/canaryuser/")
+				e.Add(f, "read")
+			}
+		}
+		e.SetLabel("owner", "canaryuser")
+		e.AddFinding(Finding{Cat: "canaryuser 1", Digest: "canaryuser"})
+		e.Derive()
+		e.SetDigestOf(IOArgsDigest, "canaryuser")
+	}
+	form := func(e *Event, f Field) any {
+		switch {
+		case f == firstNumber:
+			return e.PublicLabels()
+		case f >= firstList:
+			return append([]Public(nil), e.PublicList(f)...)
+		}
+		return e.Public(f)
+	}
+	nothing := func(e *Event, when string) {
+		t.Helper()
+		for f := range firstList {
+			if p := e.Public(f); p != (Public{}) {
+				t.Errorf("%s there is a form of %s: %+v", when, f, p)
+			}
+		}
+		for f := firstList; f < firstNumber; f++ {
+			if p := e.PublicList(f); len(p) > 0 {
+				t.Errorf("%s there is a form of %s: %+v", when, f, p)
+			}
+		}
+		if len(e.PublicLabels()) > 0 || e.KeyID() != "" {
+			t.Errorf("%s there are labels %v, key %q", when, e.PublicLabels(), e.KeyID())
+		}
+	}
+	once, later := &Event{}, &Event{}
+	fill(once)
+	once.Redact(testHash{}, nil)
+	for round := range 3 {
+		fill(later)
+		nothing(later, "before Redact")
+		later.RedactLater(testHash{}, nil)
+		if !reflect.DeepEqual(later.Findings(), once.Findings()) {
+			t.Errorf("findings: %+v, want %+v", later.Findings(), once.Findings())
+		}
+		for _, i := range rand.New(rand.NewPCG(1, uint64(round))).Perm(int(firstNumber) + 1) {
+			for range 2 {
+				got, want := form(later, Field(i)), form(once, Field(i))
+				if !reflect.DeepEqual(got, want) || strings.Contains(fmt.Sprint(got), "canary") {
+					t.Errorf("%s: %+v, want %+v", Field(i), got, want)
+				}
+			}
+		}
+		if later.KeyID() != "k1" {
+			t.Errorf("key %q", later.KeyID())
+		}
+		later.Reset()
+		nothing(later, "after Reset")
+	}
+	fill(later)
+	later.RedactLater(testHash{}, nil)
+	later.DropRaw()
+	if got := later.Public(ActorSubject); got != once.Public(ActorSubject) || later.KeyID() != "k1" {
+		t.Errorf("the forms went with the raw values: %+v", got)
+	}
+}
+
 // canaries are values that must never leave, whatever they are put into.
 var canaries = []string{"canary.user@example.org", "198.51.100.77", "2001:db8:ca:11::99", "/home/canaryuser/", "AKIACANARYCANARYCAN7", "ghp_canaryCANARY0123456789canary"}
 
@@ -208,11 +288,11 @@ func FuzzRedact(f *testing.F) {
 		e.AddFinding(Finding{Cat: s, Rule: s, Dir: s, At: "/" + s, Digest: s, Excerpt: s})
 		e.Derive()
 		e.Redact(testHash{}, func(string) bool { return true })
-		told := fmt.Sprintf("%+v %+v %+v %+v", e.public, e.publicLists, e.publicLabels, e.finds)
+		told := fmt.Sprintf("%+v %+v %+v %+v", e.forms.text, e.forms.lists, e.forms.ofKeys, e.finds)
 		if strings.Contains(told, c) {
 			t.Fatalf("%s with %q tells the canary: %s", fl, s, told)
 		}
-		for _, p := range e.public {
+		for _, p := range e.forms.text {
 			if strings.ContainsFunc(p.Value, func(r rune) bool { return r < 0x20 || r == 0x7f }) {
 				t.Fatalf("control characters leave: %q", p.Value)
 			}

@@ -217,7 +217,7 @@ func (d *Decoder) logMember(ev *detect.Event, at int32) *Reject {
 	case n.val == "":
 		return nil
 	case f == detect.ActorClientID && len(n.val) == 12 && only(n.val, isLowerHex):
-		ev.SetHashed(f, d.own(n.val), "up:sha256-12") // the logger's own hash_sensitive(...)[:12]
+		ev.SetHashed(f, d.own(n.val)) // the logger's own hash_sensitive(...)[:12]
 		return nil
 	}
 	ev.Set(f, d.own(n.val)) // numbers too: user_id is often one

@@ -69,9 +69,9 @@ func (d *Decoder) field(ev *detect.Event, f detect.Field, at int32) *Reject {
 		return r
 	}
 	if n.kind == kindObject && info.Privacy == detect.Pseudo && f != detect.IOArgsDigest && f != detect.IOResultDigest {
-		h, k, r := d.hashed(f.String(), at)
+		h, r := d.hashed(f.String(), at)
 		if r == nil {
-			ev.SetHashed(f, h, k)
+			ev.SetHashed(f, h)
 		}
 		return r
 	}
@@ -102,7 +102,7 @@ func (d *Decoder) list(ev *detect.Event, f detect.Field, at int32) *Reject {
 		var s string
 		var r *Reject
 		if n.kind == kindObject && f == detect.ActorDelegation {
-			s, _, r = d.hashed(f.String(), i)
+			s, r = d.hashed(f.String(), i)
 		} else {
 			s, r = textOf(f.String(), n, f.Info().Limit())
 		}
@@ -116,10 +116,11 @@ func (d *Decoder) list(ev *detect.Event, f detect.Field, at int32) *Reject {
 	return nil
 }
 
-// hashed reads {h, k, up}: a pseudonym that a producer made. Its key id gets the prefix
-// "up:", so that it can never pass for one of ours; Redact hashes h again under our key.
-func (d *Decoder) hashed(name string, at int32) (h, key string, _ *Reject) {
+// hashed reads {h, k, up}: a pseudonym that a producer made. Its key id can never pass
+// for one of ours: it is not kept, and Redact hashes h again under our key.
+func (d *Decoder) hashed(name string, at int32) (string, *Reject) {
 	t := &d.tape
+	h, key := "", ""
 	for i := at + 1; i < t.nodes[at].next; i = t.nodes[i].next {
 		n := &t.nodes[i]
 		var r *Reject
@@ -140,13 +141,13 @@ func (d *Decoder) hashed(name string, at int32) (h, key string, _ *Reject) {
 			r = invalid(ClassUnknownField, int(n.off), name+" has an unknown key; it takes h, k and up")
 		}
 		if r != nil {
-			return "", "", r
+			return "", r
 		}
 	}
 	if h == "" || key == "" {
-		return "", "", invalid(ClassMissingField, int(t.nodes[at].off), name+" as an object needs h and k")
+		return "", invalid(ClassMissingField, int(t.nodes[at].off), name+" as an object needs h and k")
 	}
-	return d.own(h), "up:" + key, nil
+	return d.own(h), nil
 }
 
 func textOf(name string, n *node, limit int) (string, *Reject) {

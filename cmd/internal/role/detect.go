@@ -203,7 +203,7 @@ func (l *detectLane) one(rec *kafka.Record) {
 	if len(l.matches) == 0 {
 		return
 	}
-	ev.Redact(l.keys, l.dec.KeepLabel)
+	ev.RedactLater(l.keys, l.dec.KeepLabel)
 	l.laps.lap(3)
 	l.collect.Add(ev, l.matches)
 	l.laps.lap(4)

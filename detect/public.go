@@ -1,0 +1,236 @@
+package detect
+
+import (
+	"math/bits"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Pseudonymizer hashes a value under the key that is in force at a time. It is called
+// from one goroutine.
+type Pseudonymizer interface {
+	Pseudonym(tenant, class, value string, at time.Time) (hash, keyID string)
+}
+
+// forms are the public forms of an event. Public, PublicList, PublicLabels and KeyID alone look
+// into them, and make what is not there yet; before Redact there is none.
+type forms struct {
+	keys   Pseudonymizer // nil before Redact
+	keep   func(key string) bool
+	made   uint64 // bit per field: its form is there
+	labels bool   // their forms are there
+	whole  bool   // all of them are there
+
+	text   [firstList]Public
+	lists  [firstNumber - firstList][]Public
+	ofKeys []PublicLabel
+	keyID  string // of the pseudonyms
+}
+
+const _ = uint(64 - firstNumber) // a bit for each
+
+// Redact gives every value a public form by its field's privacy. It comes after Stamp,
+// Derive and every finding; the second call in an event's life does nothing.
+// keepLabel names labels that may stay readable; nil keeps none.
+//
+// A value that arrived hashed is hashed again under our key: hashes of producers are
+// often short and without a key, which anybody can reverse. Its Up is true, and it is
+// looked up by the producer's hash.
+func (e *Event) Redact(p Pseudonymizer, keepLabel func(key string) bool) {
+	e.RedactLater(p, keepLabel)
+	e.redactAll()
+}
+
+// RedactLater is Redact for who asks for few forms: each is made when it is first asked
+// for, findings at once. The event's values must not change any more.
+func (e *Event) RedactLater(p Pseudonymizer, keepLabel func(key string) bool) {
+	if e.forms.keys != nil {
+		return
+	}
+	e.forms.keys, e.forms.keep = p, keepLabel
+	for i := range e.finds {
+		e.publicFinding(&e.finds[i])
+	}
+}
+
+func (e *Event) redactAll() {
+	if e.forms.whole || e.forms.keys == nil {
+		return
+	}
+	for f := range firstList {
+		e.Public(f)
+	}
+	for f := firstList; f < firstNumber; f++ {
+		e.PublicList(f)
+	}
+	e.PublicLabels()
+	e.forms.whole = true
+}
+
+// Public returns the public form of a text field; before Redact there is none.
+func (e *Event) Public(f Field) Public {
+	if e.forms.made&(1<<f) == 0 && e.forms.keys != nil && e.Has(f) {
+		e.forms.made |= 1 << f
+		e.forms.text[f] = e.publicForm(f, e.text[f])
+	}
+	return e.forms.text[f]
+}
+
+// PublicList returns the public form of a list field; before Redact there is none.
+func (e *Event) PublicList(f Field) []Public {
+	l := &e.forms.lists[f-firstList]
+	if e.forms.made&(1<<f) == 0 && e.forms.keys != nil && fieldInfo[f].Privacy != Dropped {
+		e.forms.made |= 1 << f
+		for _, s := range e.lists[f-firstList] {
+			*l = append(*l, e.publicForm(f, s))
+		}
+	}
+	return *l
+}
+
+// PublicLabels returns the labels in public form; before Redact there is none.
+func (e *Event) PublicLabels() []PublicLabel {
+	if !e.forms.labels && e.forms.keys != nil {
+		e.forms.labels = true
+		for _, l := range e.labels {
+			e.forms.ofKeys = append(e.forms.ofKeys, e.publicLabel(l))
+		}
+	}
+	return e.forms.ofKeys
+}
+
+// KeyID is the id of the key that hashed the event's values; empty when none was.
+func (e *Event) KeyID() string {
+	e.redactAll()
+	return e.forms.keyID
+}
+
+// reset forgets the forms and keeps their memory.
+func (p *forms) reset() {
+	for word := p.made & (1<<firstList - 1); word != 0; word &= word - 1 {
+		p.text[bits.TrailingZeros64(word)] = Public{}
+	}
+	for word := p.made >> firstList; word != 0; word &= word - 1 {
+		i := bits.TrailingZeros64(word)
+		p.lists[i] = p.lists[i][:0]
+	}
+	p.keys, p.keep, p.made, p.labels, p.whole = nil, nil, 0, false, false
+	p.ofKeys, p.keyID = p.ofKeys[:0], ""
+}
+
+// DropRaw forgets every raw value except those from closed sets. Has still tells what
+// there was.
+func (e *Event) DropRaw() {
+	e.redactAll()
+	for f := range firstList {
+		if e.has[f] == due {
+			e.has[f] = there
+		}
+		if fieldInfo[f].Enum == nil {
+			e.text[f] = ""
+		}
+	}
+	for i := range e.lists {
+		clear(e.lists[i])
+		e.lists[i] = e.lists[i][:0]
+	}
+	clear(e.labels)
+	e.labels = e.labels[:0]
+	e.digestOf, e.labelClasses = [2]string{}, [16]string{}
+}
+
+func (e *Event) publicForm(f Field, s string) Public {
+	info := &fieldInfo[f]
+	switch {
+	case info.Enum != nil:
+		if slices.Contains(info.Enum, s) {
+			return Public{Value: s}
+		}
+	case info.Privacy == Plain:
+		if plainText(f, s) {
+			return Public{Value: s}
+		}
+	case info.Privacy == Free:
+		if freeText(s) {
+			return Public{Value: s}
+		}
+	case info.Privacy == Path:
+		return Public{Value: reducePath(s), Hash: e.pseudonym("path", s)}
+	case info.Privacy == Dropped:
+		return Public{}
+	}
+	h := e.pseudonym(f.Class(), s)
+	return Public{Value: h, Key: e.forms.keyID, Up: f < firstList && e.isHashed(f)}
+}
+
+func (e *Event) pseudonym(class, s string) string {
+	h, k := e.forms.keys.Pseudonym(e.text[Tenant], class, s, e.Time)
+	e.forms.keyID = k
+	return h
+}
+
+func (e *Event) publicLabel(l label) PublicLabel {
+	out := PublicLabel{Key: l.key}
+	if !plainText(NumFields, l.key) {
+		out.Key = "h:" + e.pseudonym("label", l.key)
+	}
+	if keep := e.forms.keep; keep != nil && keep(l.key) && freeText(l.value) {
+		out.Public = Public{Value: l.value}
+		return out
+	}
+	h := e.pseudonym(e.labelClass(l.key), l.value)
+	out.Public = Public{Value: h, Key: e.forms.keyID}
+	return out
+}
+
+// labelClass is the class of a label's values; producers send the same labels again and again.
+func (e *Event) labelClass(key string) string {
+	const prefix = "label:"
+	if key == "" {
+		return prefix
+	}
+	c := &e.labelClasses[(len(key)+int(key[len(key)-1]))%len(e.labelClasses)]
+	if !strings.HasPrefix(*c, prefix) || (*c)[len(prefix):] != key {
+		*c = prefix + key
+	}
+	return *c
+}
+
+func (e *Event) publicFinding(f *Finding) {
+	f.Excerpt = ""
+	if !lowerWord(f.Cat) {
+		f.Cat = "other"
+	}
+	if !lowerWord(f.Dir) {
+		f.Dir = "other"
+	}
+	if f.Rule != "" && !plainText(NumFields, f.Rule) {
+		f.Rule = e.pseudonym("text", f.Rule)
+	}
+	if f.Digest != "" {
+		f.Digest = e.pseudonym("digest", f.Digest)
+	}
+	if f.At == "" {
+		return
+	}
+	segs := strings.Split(f.At, "/")
+	whole := personal(f.At, false) // a path that somebody pointed with
+	for i, s := range segs {
+		if s != "" && (whole && !arrayIndex(s) || len(s) > 64 || strings.ContainsAny(s, ":@+") || !plainText(NumFields, s)) {
+			segs[i] = "*"
+		}
+	}
+	f.At = strings.Join(segs, "/")
+}
+
+func arrayIndex(s string) bool { return len(s) <= 5 && strings.Trim(s, "0123456789") == "" }
+
+func lowerWord(s string) bool {
+	for i := range len(s) {
+		if (s[i] < 'a' || s[i] > 'z') && s[i] != '_' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 32
+}
