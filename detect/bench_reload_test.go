@@ -22,11 +22,11 @@ func BenchmarkReload(b *testing.B) {
 	b.Run("swap", func(b *testing.B) {
 		sets := []*RuleSet{BenchPack(b, 1000), BenchPack(b, 500)}
 		w := NewWindows(sets[0], plainHasher{}, 0, WindowOptions{})
-		s := &Signal{Rules: []RulePoints{{Points: make([]Point, 1)}}}
+		s := &Signal{Events: make([]SignalEvent, 1), Rules: []RulePoints{{Points: make([]Point, 1)}}}
 		for i := range 100_000 {
 			s.Rules[0].Rule = sets[0].Rules()[i%1000].Hash
 			s.Group = [16]byte{byte(i), byte(i >> 8), byte(i >> 16)}
-			s.Begin, s.Rules[0].Points[0] = int64(i), Point{Time: TestStart.UnixMilli(), Append: TestStart.UnixMilli()}
+			s.Begin, s.Events[0] = int64(i), SignalEvent{Time: TestStart.UnixMilli(), Append: TestStart.UnixMilli()}
 			w.Observe(nil, s)
 		}
 		if w.Groups() != 100_000 {

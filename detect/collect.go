@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // Hasher makes keyed hashes under the group key, which does not rotate.
@@ -39,10 +38,10 @@ type Collector struct {
 	hasher Hasher
 	stats  CollectStats
 
-	groups map[collectKey]*Signal
-	order  []*Signal // first-match order: the same batch gives the same records
-	free   []*Signal // taken back
+	groups map[collectKey]int32 // places in the batch's signals
 	hashes []groupHash
+	gathered
+	flushed flushed
 
 	shedder shedder
 	scratch Matcher // of findings
@@ -58,12 +57,14 @@ type groupHash struct {
 	done, ok bool
 	group    [16]byte
 	raw      []string
+	signal   int32 // of the group, from one; 0 before it is known
+	member   int32 // the event's place among the members, from one; 0 before it has one
 }
 
 // NewCollector makes a collector for one rule set.
 func NewCollector(rs *RuleSet, h Hasher) *Collector {
 	return &Collector{
-		rs: rs, hasher: h, groups: map[collectKey]*Signal{}, hashes: make([]groupHash, len(rs.Groupings())),
+		rs: rs, hasher: h, groups: map[collectKey]int32{}, hashes: make([]groupHash, len(rs.Groupings())),
 		shedder: newShedder(rs.Rules()),
 	}
 }
@@ -80,10 +81,11 @@ func (c *Collector) Add(ev *Event, matches []Match) {
 	if len(matches) == 0 {
 		return
 	}
+	c.Release()
 	for i := range c.hashes {
 		c.hashes[i].done = false
 	}
-	var identity [16]byte
+	known := false
 	rules := c.rs.Rules()
 	for _, m := range matches {
 		rule := rules[m.Rule]
@@ -102,22 +104,25 @@ func (c *Collector) Add(ev *Event, matches []Match) {
 		if !c.admit(m.Rule) {
 			continue
 		}
+		if !known {
+			known = true
+			identity := c.hasher.GroupHash(ev.text[Tenant], "id", ev.text[ServerInstance], ev.text[ID])
+			c.events = append(c.events, gatheredEvent{shown: -1, SignalEvent: SignalEvent{
+				Time: at.UnixMilli(), Offset: ev.Offset, Append: ev.Append.UnixMilli(), Identity: binary.BigEndian.Uint64(identity[:]),
+			}})
+		}
 		sig := c.signal(ev, rule)
-		sig.Urgent = sig.Urgent || c.shedder.rules[m.Rule].rank == rankNever
-		if identity == ([16]byte{}) {
-			identity = c.hasher.GroupHash(ev.text[Tenant], "id", ev.text[ServerInstance], ev.text[ID])
-		}
-		p := Point{Time: at.UnixMilli(), Identity: identity, Offset: ev.Offset, Append: ev.Append.UnixMilli()}
-		rp := sig.rule(rule.Hash)
-		c.shedder.took(m.Rule, sig, rp)
-		before := len(rp.Points)
+		c.signals[sig].urgent = c.signals[sig].urgent || c.shedder.rules[m.Rule].rank == rankNever
+		pair := c.pair(sig, int32(m.Rule))
+		c.shedder.took(m.Rule, pair, &c.pairs[pair])
+		before := len(c.points)
 		if rule.multi {
-			c.addSteps(rp, p, ev, rule, m)
+			c.addSteps(pair, ev, rule, m)
 		} else {
-			c.addPoint(rp, p, ev, &rule.streams[0], m.Add)
+			c.addPoint(pair, 0, ev, &rule.streams[0], m.Add)
 		}
-		if len(rp.Points) > before && rule.contributes(m) && rp.show(at.UnixMilli()/rule.Suppress.Milliseconds()) {
-			sig.Evidence = append(sig.Evidence, SignalEvidence{Rule: rule.Hash, Evidence: evidenceOf(ev, rule, at)})
+		if len(c.points) > before && rule.contributes(m) && c.pairs[pair].show(at.UnixMilli()/rule.Suppress.Milliseconds()) {
+			c.show(ev, rule, pair, c.points[before].Event)
 		}
 	}
 }
@@ -135,20 +140,8 @@ func (r *Rule) contributes(m Match) bool {
 	return false
 }
 
-// show reports whether an event of a bucket is to have evidence: the first few of each in a row.
-func (rp *RulePoints) show(bucket int64) bool {
-	if rp.bucket != bucket {
-		rp.bucket, rp.shown = bucket, 0
-	}
-	if rp.shown >= maxEvidence || rp.allShown >= 4*maxEvidence {
-		return false
-	}
-	rp.shown, rp.allShown = rp.shown+1, rp.allShown+1
-	return true
-}
-
 // addSteps adds a point for each condition of the rule that the event is in.
-func (c *Collector) addSteps(rp *RulePoints, p Point, ev *Event, rule *Rule, m Match) {
+func (c *Collector) addSteps(pair int32, ev *Event, rule *Rule, m Match) {
 	mask := uint64(m.Add)
 	for i := range rule.streams {
 		s := &rule.streams[i]
@@ -162,17 +155,17 @@ func (c *Collector) addSteps(rp *RulePoints, p Point, ev *Event, rule *Rule, m M
 		case s.value == valueAdd && s.field.Kind() == Number:
 			add, _ = ev.Num(s.field)
 		}
-		p.Step = uint8(i)
-		c.addPoint(rp, p, ev, s, add)
+		c.addPoint(pair, uint8(i), ev, s, add)
 	}
 }
 
-func (c *Collector) addPoint(rp *RulePoints, p Point, ev *Event, s *stream, add float64) {
+func (c *Collector) addPoint(pair int32, step uint8, ev *Event, s *stream, add float64) {
+	var value uint64
 	switch s.value {
 	case valueField:
-		p.Value = c.hash(ev, "value", s.field.String(), ev.whole(s.field))
+		value = c.hash(ev, "value", s.field.String(), ev.whole(s.field))
 	case valueFinding:
-		c.addFindings(rp, p, ev, s)
+		c.addFindings(pair, step, ev, s)
 		return
 	case valueJoint:
 		parts := make([]string, 0, 2+len(s.joined))
@@ -187,25 +180,25 @@ func (c *Collector) addPoint(rp *RulePoints, p Point, ev *Event, s *stream, add 
 			}
 			parts = append(parts, raw)
 		}
-		p.Value = c.hash(ev, parts...)
+		value = c.hash(ev, parts...)
 	case valueShare:
-		p.Value = uint64(add)
+		value = uint64(add)
 	default:
-		p.Value = math.Float64bits(add)
+		value = math.Float64bits(add)
 	}
-	rp.Points = append(rp.Points, p)
+	c.point(pair, step, value)
 }
 
 // addFindings adds a point for each category of the event's findings that count.
-func (c *Collector) addFindings(rp *RulePoints, p Point, ev *Event, s *stream) {
-	first := len(rp.Points)
+func (c *Collector) addFindings(pair int32, step uint8, ev *Event, s *stream) {
+	first := len(c.points)
 	for i := range ev.finds {
 		if s.finding != nil && !s.finding.one(&c.scratch, &ev.finds[i]) {
 			continue
 		}
-		p.Value = c.hash(ev, "value", "io.findings.cat", foldString(ev.finds[i].Cat))
-		if !slices.ContainsFunc(rp.Points[first:], func(q Point) bool { return q.Value == p.Value }) {
-			rp.Points = append(rp.Points, p)
+		value := c.hash(ev, "value", "io.findings.cat", foldString(ev.finds[i].Cat))
+		if !slices.ContainsFunc(c.points[first:], func(p gatheredPoint) bool { return p.Value == value }) {
+			c.point(pair, step, value)
 		}
 	}
 }
@@ -225,27 +218,11 @@ func (c *Collector) hash(ev *Event, parts ...string) uint64 {
 	return binary.BigEndian.Uint64(h[:])
 }
 
-// Flush returns the signals of the batch [begin, end) of a source partition,
-// and starts the next batch. They are the caller's; Reuse takes them back.
-func (c *Collector) Flush(source int32, begin, end int64) []*Signal {
-	out := c.order
-	if c.shedder.total > 0 {
-		out = slices.DeleteFunc(out, func(s *Signal) bool { return len(s.Rules) == 0 })
-	}
-	for _, s := range out {
-		s.Source, s.Begin, s.End = source, begin, end
-	}
-	clear(c.groups)
-	c.order = nil
-	c.shedder.start()
-	return out
-}
-
 // grouped reports whether the event has every group field of the rule.
 func (c *Collector) grouped(ev *Event, rule *Rule) bool {
 	h := &c.hashes[rule.Grouping]
 	if !h.done {
-		h.done = true
+		h.done, h.signal, h.member = true, 0, 0
 		h.raw = append(h.raw[:0], "group")
 		h.ok = true
 		for _, t := range rule.GroupBy {
@@ -261,73 +238,6 @@ func (c *Collector) grouped(ev *Event, rule *Rule) bool {
 		}
 	}
 	return h.ok
-}
-
-// signal finds or makes the signal of the event's group.
-func (c *Collector) signal(ev *Event, rule *Rule) *Signal {
-	group := c.hashes[rule.Grouping].group
-	key := collectKey{rule.Grouping, group}
-	s := c.groups[key]
-	if s == nil {
-		s = c.unused()
-		s.Tenant, s.Group = ev.Public(Tenant).Value, group
-		for _, t := range rule.GroupBy {
-			s.Values = append(s.Values, ev.groupPublic(t))
-		}
-		c.groups[key] = s
-		c.order = append(c.order, s)
-	}
-	return s
-}
-
-func (s *Signal) rule(hash [16]byte) *RulePoints {
-	for i := range s.Rules {
-		if s.Rules[i].Rule == hash {
-			return &s.Rules[i]
-		}
-	}
-	n := len(s.Rules)
-	if n == cap(s.Rules) {
-		s.Rules = slices.Grow(s.Rules, 1)
-	}
-	s.Rules = s.Rules[:n+1]
-	s.Rules[n] = RulePoints{Rule: hash, Points: s.Rules[n].Points[:0]} // of a signal before, or nil
-	return &s.Rules[n]
-}
-
-const (
-	maxUnused    = 1 << 14 // signals kept for their memory
-	unusedPoints = 32      // that one of their rules may have room for
-)
-
-// Reuse takes back signals that Flush returned, for their memory. They must not be looked at
-// any more.
-func (c *Collector) Reuse(signals []*Signal) {
-next:
-	for _, s := range signals {
-		if len(c.free) >= maxUnused {
-			return
-		}
-		for i := range s.Rules {
-			if cap(s.Rules[i].Points) > unusedPoints {
-				continue next
-			}
-		}
-		clear(s.Values) // their texts may be parts of records
-		clear(s.Evidence)
-		*s = Signal{Values: s.Values[:0], Rules: s.Rules[:0], Evidence: s.Evidence[:0]}
-		c.free = append(c.free, s)
-	}
-}
-
-func (c *Collector) unused() *Signal {
-	n := len(c.free)
-	if n == 0 {
-		return &Signal{}
-	}
-	s := c.free[n-1]
-	c.free = c.free[:n-1]
-	return s
 }
 
 // raw is a field's raw value as text.
@@ -409,23 +319,4 @@ func (e *Event) publicValue(f Field, raw string) GroupValue {
 		}
 	}
 	return v
-}
-
-func evidenceOf(ev *Event, rule *Rule, at time.Time) Evidence {
-	e := Evidence{
-		EventID: ev.Public(ID).Value, Time: at, Partition: ev.Partition, Offset: ev.Offset,
-		Server: ev.Public(ServerName).Value, Type: ev.Enum(Type), Outcome: ev.Enum(Outcome), Tool: ev.Public(MCPTool).Value,
-	}
-	best := -1.0
-	for i := range ev.finds {
-		if ev.finds[i].Score > best {
-			best, e.Finding = ev.finds[i].Score, ev.finds[i].Cat
-		}
-	}
-	for _, f := range rule.Context {
-		if raw, ok := ev.raw(f); ok {
-			e.Context = append(e.Context, ev.publicValue(f, raw))
-		}
-	}
-	return e
 }

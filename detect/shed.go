@@ -45,8 +45,8 @@ func (s share) has(all, own int) bool { return all < s.all && own < s.own }
 // load is what a rule has in the batch at hand.
 type load struct {
 	rank  int
-	held  int       // matches
-	pairs []*Signal // with points of the rule, in the order in which it came to them
+	held  int     // matches
+	pairs []int32 // places of the rule in signals, in the order in which it came to them
 }
 
 // shedder keeps the matches of a batch below a limit. What it decides follows from the
@@ -71,16 +71,16 @@ func newShedder(rules []*Rule) shedder {
 
 func (s *shedder) full() bool { return s.limit > 0 && s.held >= s.limit }
 
-// took counts a match whose points are in rp, a part of sig.
-func (s *shedder) took(rule int, sig *Signal, rp *RulePoints) {
+// took counts a match of a rule in a signal.
+func (s *shedder) took(rule int, place int32, p *pair) {
 	if s.limit == 0 {
 		return
 	}
 	l := &s.rules[rule]
-	if rp.matches == 0 {
-		l.pairs = append(l.pairs, sig)
+	if p.matches == 0 {
+		l.pairs = append(l.pairs, place)
 	}
-	rp.matches++
+	p.matches++
 	l.held++
 	s.held++
 	s.byRank[l.rank]++
@@ -93,7 +93,7 @@ func (s *shedder) gave(rule, n int) {
 
 func (s *shedder) start() {
 	for i := range s.rules {
-		s.rules[i].held, s.rules[i].pairs = 0, nil
+		s.rules[i].held, s.rules[i].pairs = 0, s.rules[i].pairs[:0]
 	}
 	s.held, s.byRank = 0, [rankNever + 1]int{}
 }
@@ -132,14 +132,12 @@ func (c *Collector) giveUp(rank int) bool {
 			most = i
 		}
 	}
-	l, hash := &s.rules[most], c.rs.Rules()[most].Hash
+	l := &s.rules[most]
 	for freed := 0; freed <= s.limit/64 && len(l.pairs) > 0; {
-		sig := l.pairs[len(l.pairs)-1]
+		last := l.pairs[len(l.pairs)-1]
 		l.pairs = l.pairs[:len(l.pairs)-1]
-		i := slices.IndexFunc(sig.Rules, func(rp RulePoints) bool { return rp.Rule == hash })
-		n := int(sig.Rules[i].matches)
-		sig.Rules = slices.Delete(sig.Rules, i, i+1)
-		sig.Evidence = slices.DeleteFunc(sig.Evidence, func(e SignalEvidence) bool { return e.Rule == hash })
+		n := int(c.pairs[last].matches)
+		c.drop(last)
 		s.gave(most, n)
 		l.held, s.held, s.byRank[mild] = l.held-n, s.held-n, s.byRank[mild]-n
 		freed += n

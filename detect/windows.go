@@ -182,7 +182,7 @@ func (w *Windows) Observe(dst []Alert, s *Signal) []Alert {
 		rp := &s.Rules[i]
 		rule := w.rules[rp.Rule]
 		if rule == nil {
-			w.wait(s, rp)
+			w.wait(s, i)
 			continue
 		}
 		if rule.over(w.watermark) {
@@ -196,12 +196,12 @@ func (w *Windows) Observe(dst []Alert, s *Signal) []Alert {
 		}
 		src.seen[key] = struct{}{}
 		if g := w.window(rule, key, len(rp.Points)); g != nil {
-			w.observe(g, rp.Points)
-			for j := range s.Evidence {
-				if s.Evidence[j].Rule == rp.Rule {
-					w.addEvidence(g, s.Evidence[j].Evidence)
+			w.observe(g, batch{s.Events, rp.Points})
+			s.eachEvidence(i, func(e *SignalEvidence, context []GroupValue) {
+				if w.takesEvidence(g) {
+					w.addEvidence(g, s.evidence(e, context))
 				}
-			}
+			})
 		}
 	}
 	w.hand = origin{}

@@ -42,7 +42,7 @@ func newBusy(b testing.TB, text string, points int, disorder bool) *busy {
 	rs := benchRule1(b, text)
 	g := &busy{
 		w: NewWindows(rs, plainHasher{}, 0, WindowOptions{MaxPoints: 180_000}), points: points, disorder: disorder, at: TestStart.UnixMilli(),
-		s: &Signal{Rules: []RulePoints{{Rule: rs.Rules()[0].Hash, Points: make([]Point, 1)}}},
+		s: &Signal{Events: make([]SignalEvent, 1), Rules: []RulePoints{{Rule: rs.Rules()[0].Hash, Points: make([]Point, 1)}}},
 	}
 	for range points {
 		g.observe()
@@ -52,13 +52,13 @@ func newBusy(b testing.TB, text string, points int, disorder bool) *busy {
 
 func (g *busy) observe() {
 	g.n++
-	p := &g.s.Rules[0].Points[0]
+	p := &g.s.Events[0]
 	g.at += benchSpan.Milliseconds() / int64(g.points)
-	*p = Point{Time: g.at, Append: g.at, Value: uint64(g.n%(g.points/2+1)) * 0x9e3779b97f4a7c15}
+	*p = SignalEvent{Time: g.at, Append: g.at, Identity: uint64(g.n) * 0x9e3779b97f4a7c15}
+	g.s.Rules[0].Points[0].Value = uint64(g.n%(g.points/2+1)) * 0x9e3779b97f4a7c15
 	if g.disorder && g.n%16 == 0 {
 		p.Time -= benchSpan.Milliseconds() / 100
 	}
-	binary.BigEndian.PutUint64(p.Identity[:], uint64(g.n)*0x9e3779b97f4a7c15)
 	g.s.Begin, g.s.End = int64(g.n), int64(g.n)+1
 	g.w.Observe(nil, g.s)
 	if g.n%64 == 0 {
@@ -177,9 +177,9 @@ func benchLog(rs *RuleSet, partition, groups, n int) [][]byte {
 		s := Signal{Begin: int64(i), End: int64(i) + 1, Tenant: "default", Values: []GroupValue{{Field: "net.ip", Value: "abcdefghijklmnopqrstuvwxyz", Key: "k1"}}}
 		binary.BigEndian.PutUint64(s.Group[:], uint64(i%groups)*0x9e3779b97f4a7c15)
 		s.Group[8] = byte(partition)
+		s.Events = []SignalEvent{{Time: at, Append: at, Identity: uint64(i) * 0x9e3779b97f4a7c15}}
 		for j, r := range rs.Rules() {
-			p := Point{Time: at, Append: at, Step: uint8(i / groups % len(r.streams)), Value: uint64(i%7+j) * 0x9e3779b97f4a7c15}
-			binary.BigEndian.PutUint64(p.Identity[:], uint64(i)*0x9e3779b97f4a7c15)
+			p := Point{Step: uint8(i / groups % len(r.streams)), Value: uint64(i%7+j) * 0x9e3779b97f4a7c15}
 			s.Rules = append(s.Rules, RulePoints{Rule: r.Hash, Points: []Point{p}})
 		}
 		log = append(log, AppendSignal(nil, &s))
@@ -219,10 +219,9 @@ func manyGroups(tb testing.TB, rs *RuleSet, groups, points int) *Windows {
 			s := Signal{Begin: int64(n), End: int64(n) + 1, Tenant: "default", Values: []GroupValue{{Field: "net.ip", Value: "abcdefghijklmnopqrstuvwxyz", Key: "k1"}}}
 			binary.BigEndian.PutUint64(s.Group[:], uint64(i)*0x9e3779b97f4a7c15)
 			binary.BigEndian.PutUint64(s.Group[8:], uint64(i))
-			p := Point{Time: at.UnixMilli(), Append: at.UnixMilli()}
-			binary.BigEndian.PutUint64(p.Identity[:], uint64(n)*0x9e3779b97f4a7c15)
-			s.Rules = []RulePoints{{Rule: hash, Points: []Point{p}}}
-			s.Evidence = []SignalEvidence{{Rule: hash, Evidence: Evidence{EventID: "0192f0c1-7b2e-7c3a-9d4e-5f6a7b8c9d0e", Time: at, Server: "crm", Type: "authentication", Outcome: "failure"}}}
+			s.Events = []SignalEvent{{Time: at.UnixMilli(), Append: at.UnixMilli(), Identity: uint64(n) * 0x9e3779b97f4a7c15}}
+			s.Rules = []RulePoints{{Rule: hash, Points: make([]Point, 1)}}
+			s.Evidence = []SignalEvidence{{EventID: "0192f0c1-7b2e-7c3a-9d4e-5f6a7b8c9d0e", Server: "crm", Type: "authentication", Outcome: "failure", Rules: make([]EvidenceRule, 1)}}
 			record = AppendSignal(record[:0], &s)
 			in, _, err := d.Decode(record)
 			if err != nil {

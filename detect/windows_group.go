@@ -2,7 +2,6 @@ package detect
 
 import (
 	"cmp"
-	"encoding/binary"
 	"slices"
 	"strconv"
 	"time"
@@ -66,19 +65,26 @@ func comparePoints(a, b point) int {
 	return cmp.Or(cmp.Compare(a.time(), b.time()), cmp.Compare(a.id, b.id), cmp.Compare(a.stream(), b.stream()), cmp.Compare(a.value, b.value))
 }
 
+// batch are points of one rule and group that come together, and the events that they refer to.
+type batch struct {
+	events []SignalEvent
+	points []Point
+}
+
 // observe takes points of one batch and judges every event whose window they are in.
-func (w *Windows) observe(g *window, points []Point) {
+func (w *Windows) observe(g *window, points batch) {
 	low, high := int64(0), int64(unknownTime)
 	first := -1
-	for i := range points {
-		p := &points[i]
+	for i := range points.points {
+		x := &points.points[i]
+		p := &points.events[x.Event]
 		at := p.Time - mod(p.Time, g.rule.pane)
 		if at <= w.marks[g.rule.plan.depth]-g.rule.plan.hold {
 			// A restart rebuilds what is not settled; only what lies before that is of no use.
 			w.stats.Expired++
 			continue
 		}
-		q := point{stamp: at<<8 | int64(p.Step), id: binary.BigEndian.Uint64(p.Identity[:]), value: p.Value}
+		q := point{stamp: at<<8 | int64(x.Step), id: p.Identity, value: x.Value}
 		if !w.insert(g, q) {
 			continue
 		}
@@ -315,13 +321,19 @@ func compareEvidence(a, b Evidence) int {
 	return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.EventID, b.EventID))
 }
 
-// addEvidence keeps the oldest of each bucket's span, so that a bucket which is judged long after its
-// events still has some to show. Where all groups together have too much, only groups that fired get more.
-func (w *Windows) addEvidence(g *window, e Evidence) {
+// takesEvidence reports whether a group may get more, and counts what it may not. Where all groups
+// together have too much, only groups that fired do.
+func (w *Windows) takesEvidence(g *window) bool {
 	if w.evidence >= w.opts.MaxEvidence && (!g.fired() || len(g.more.evidence) >= 2*maxEvidence) {
 		w.stats.NoEvidence++
-		return
+		return false
 	}
+	return true
+}
+
+// addEvidence keeps the oldest of each bucket's span, so that a bucket which is judged long after its
+// events still has some to show.
+func (w *Windows) addEvidence(g *window, e Evidence) {
 	m := g.extra()
 	start := e.Time.UnixMilli() - mod(e.Time.UnixMilli(), g.rule.bucket)
 	last := firstEvidence(m.evidence, start+g.rule.bucket) - 1
@@ -330,6 +342,7 @@ func (w *Windows) addEvidence(g *window, e Evidence) {
 		return
 	}
 	var added bool
+	e.Context = slices.Clone(e.Context) // what was decoded may be used again
 	if m.evidence, added = insertEvidence(m.evidence, e); !added {
 		return
 	}

@@ -1,9 +1,6 @@
 package detect
 
-import (
-	"encoding/binary"
-	"math"
-)
+import "math"
 
 // manyPoints is from when on a group keeps a cursor, so that the next event costs the
 // same however many lie in the window.
@@ -74,7 +71,7 @@ func (w *Windows) cursor(g *window) *cursor {
 
 // judge looks at every event with time in [from, until) and fires the buckets of those
 // that complete the rule. All events of one millisecond have one window.
-func (w *Windows) judge(g *window, from, until int64, batch []Point) {
+func (w *Windows) judge(g *window, from, until int64, in batch) {
 	c := w.cursor(g)
 	ahead := forward{g: g, i: -1}
 	for i := firstFrom(g.points, from); i < len(g.points); {
@@ -105,8 +102,8 @@ func (w *Windows) judge(g *window, from, until int64, batch []Point) {
 			value, ok = c.meter.holds(at - g.rule.window)
 		}
 		if ok {
-			w.fire(g, at, value, batch)
-			w.feed(g, i, end, batch)
+			w.fire(g, at, value, in)
+			w.feed(g, i, end, in)
 		}
 		i = end
 	}
@@ -157,12 +154,12 @@ func (w *Windows) decide(g *window) {
 		return
 	}
 	m.decided = until
-	w.judge(g, from, until, nil)
+	w.judge(g, from, until, batch{})
 	w.touch(g)
 }
 
 // fire marks the bucket of a completion.
-func (w *Windows) fire(g *window, at int64, value float64, batch []Point) {
+func (w *Windows) fire(g *window, at int64, value float64, in batch) {
 	b := w.bucket(g, at)
 	if b == nil {
 		return
@@ -170,7 +167,7 @@ func (w *Windows) fire(g *window, at int64, value float64, batch []Point) {
 	if !b.fired {
 		w.name(g)
 		b.fired, b.first, b.changed = true, at, true
-		b.firedAt = firedAt(at, batch)
+		b.firedAt = in.firedAt(at)
 		if b.firedAt == 0 {
 			b.firedAt = at + g.rule.plan.lag + w.lateness
 		}
@@ -182,32 +179,32 @@ func (w *Windows) fire(g *window, at int64, value float64, batch []Point) {
 
 // firedAt is the append time of the completing event where it is in the batch, or else of
 // what came last.
-func firedAt(at int64, batch []Point) int64 {
+func (b *batch) firedAt(at int64) int64 {
 	last := int64(0)
-	for i := range batch {
-		if batch[i].Time == at {
-			return batch[i].Append
+	for i := range b.points {
+		e := &b.events[b.points[i].Event]
+		if e.Time == at {
+			return e.Append
 		}
-		last = max(last, batch[i].Append)
+		last = max(last, e.Append)
 	}
 	return last
 }
 
 // feed hands completions to the rules that take steps from this one.
-func (w *Windows) feed(g *window, i, end int, batch []Point) {
+func (w *Windows) feed(g *window, i, end int, in batch) {
 	if len(g.rule.plan.feeds) == 0 {
 		return
 	}
 	at := g.points[i].time()
-	var points []Point
+	var out batch
 	for ; i < end; i++ {
 		p := &g.points[i]
-		if n := len(points); !g.counts(p) || n > 0 && binary.BigEndian.Uint64(points[n-1].Identity[:]) == p.id {
+		if n := len(out.events); !g.counts(p) || n > 0 && out.events[n-1].Identity == p.id {
 			continue
 		}
-		q := Point{Time: p.time(), Append: firedAt(p.time(), batch)}
-		binary.BigEndian.PutUint64(q.Identity[:], p.id)
-		points = append(points, q)
+		out.points = append(out.points, Point{Event: uint32(len(out.events))})
+		out.events = append(out.events, SignalEvent{Time: p.time(), Append: in.firedAt(p.time()), Identity: p.id})
 	}
 	evidence := g.evidence(at-g.rule.window+1, at+g.rule.pane)
 	evidence = evidence[max(0, len(evidence)-maxEvidence):]
@@ -219,18 +216,20 @@ func (w *Windows) feed(g *window, i, end int, batch []Point) {
 			continue // both left the set, and it holds nothing any more
 		}
 		key := windowKey{g.group, rule.id}
-		to := w.window(rule, key, len(points))
+		to := w.window(rule, key, len(out.points))
 		if to == nil {
 			continue
 		}
-		for j := range points {
-			points[j].Step = f.step
+		for j := range out.points {
+			out.points[j].Step = f.step
 		}
 		for _, e := range evidence {
-			w.addEvidence(to, e)
+			if w.takesEvidence(to) {
+				w.addEvidence(to, e)
+			}
 		}
 		before := w.stats
-		w.observe(to, points)
+		w.observe(to, out)
 		// They were counted as what they come from.
 		w.stats.Points, w.stats.Duplicates, w.stats.Expired = before.Points, before.Duplicates, before.Expired
 	}

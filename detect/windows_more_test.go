@@ -1,7 +1,6 @@
 package detect
 
 import (
-	"encoding/binary"
 	"strings"
 	"testing"
 	"time"
@@ -15,11 +14,11 @@ type feeder struct {
 
 func (f *feeder) point(r *Rule, group byte, at time.Duration, step uint8, value uint64) []Alert {
 	f.begin++
-	p := Point{Time: TestStart.Add(at).UnixMilli(), Append: TestStart.Add(at).UnixMilli(), Step: step, Value: value}
-	binary.BigEndian.PutUint64(p.Identity[:], uint64(f.begin))
+	ms := TestStart.Add(at).UnixMilli()
 	return f.w.Observe(nil, &Signal{
 		Begin: f.begin, End: f.begin + 1, Tenant: "default", Group: [16]byte{group}, Values: []GroupValue{{Field: "net.ip", Value: "a"}},
-		Rules: []RulePoints{{Rule: r.Hash, Points: []Point{p}}},
+		Events: []SignalEvent{{Time: ms, Append: ms, Identity: uint64(f.begin)}},
+		Rules:  []RulePoints{{Rule: r.Hash, Points: []Point{{Step: step, Value: value}}}},
 	})
 }
 

@@ -46,7 +46,7 @@ var mutations = []struct{ name, file, old, new string }{
 	{"a ratio is judged of too few", "meter.go", " && float64(m.all) >= m.d.Total", ""},
 	{"settled rules are judged at once", "windows_group.go", "if first < 0 || g.rule.plan.settled {", "if first < 0 {"},
 	{"an absence ends a millisecond early", "windows_judge.go", "return f.i == len(g.points) || g.points[f.i].time() > at+g.rule.window", "return f.i == len(g.points) || g.points[f.i].time() >= at+g.rule.window"},
-	{"only the first completion is handed on", "windows_judge.go", "w.fire(g, at, value, batch)\n\t\t\tw.feed(g, i, end, batch)", "if b := g.bucketAt(at); b == nil || !b.fired {\n\t\t\t\tw.fire(g, at, value, batch)\n\t\t\t\tw.feed(g, i, end, batch)\n\t\t\t}"},
+	{"only the first completion is handed on", "windows_judge.go", "w.fire(g, at, value, in)\n\t\t\tw.feed(g, i, end, in)", "if b := g.bucketAt(at); b == nil || !b.fired {\n\t\t\t\tw.fire(g, at, value, in)\n\t\t\t\tw.feed(g, i, end, in)\n\t\t\t}"},
 	{"what takes from a settled rule does not wait for it", "detector.go", "r.plan.lag = max(r.plan.lag, src.plan.lag)", "_ = src"},
 	{"panes are not aligned", "windows_group.go", "at := p.Time - mod(p.Time, g.rule.pane)", "at := p.Time"},
 	{"a reload empties all windows", "windows_reload.go", "s := old[r.Hash]", "s := old[[16]byte{}]"},

@@ -12,9 +12,9 @@ const handover = 10 * time.Minute
 
 // waiting are points of a rule that this set does not have.
 type waiting struct {
-	group    [16]byte
-	name     string // packed
-	points   []Point
+	group [16]byte
+	name  string // packed
+	batch
 	evidence []Evidence
 }
 
@@ -64,9 +64,11 @@ func (w *Windows) Reload(dst []Alert, rs *RuleSet) []Alert {
 			rule := w.rules[r.Hash]
 			w.hand = origin{packed: p.name}
 			if g := w.window(rule, windowKey{p.group, rule.id}, len(p.points)); g != nil {
-				w.observe(g, p.points)
+				w.observe(g, p.batch)
 				for _, e := range p.evidence {
-					w.addEvidence(g, e)
+					if w.takesEvidence(g) {
+						w.addEvidence(g, e)
+					}
 				}
 			}
 		}
@@ -89,19 +91,30 @@ func (s *ruleState) over(watermark int64) bool {
 
 // wait keeps points of an unknown rule for the next Reload. They are copied: what was decoded
 // may be used again.
-func (w *Windows) wait(s *Signal, rp *RulePoints) {
+func (w *Windows) wait(s *Signal, rule int) {
+	rp := &s.Rules[rule]
 	if w.waited+len(rp.Points) > w.opts.MaxWaiting {
 		w.stats.UnknownRule += uint64(len(rp.Points))
 		return
 	}
-	p := waiting{group: s.Group, name: w.packGroup(s.Tenant, s.Values), points: slices.Clone(rp.Points)}
-	for i := range s.Evidence {
-		if s.Evidence[i].Rule == rp.Rule {
-			p.evidence = append(p.evidence, s.Evidence[i].Evidence)
-		}
-	}
+	p := waiting{group: s.Group, name: w.packGroup(s.Tenant, s.Values), batch: batch{s.Events, rp.Points}.clone()}
+	s.eachEvidence(rule, func(e *SignalEvidence, context []GroupValue) {
+		p.evidence = append(p.evidence, s.evidence(e, slices.Clone(context)))
+	})
 	w.waits[rp.Rule] = append(w.waits[rp.Rule], p)
 	w.waited += len(rp.Points)
+}
+
+// clone copies the points, and of the events those that they refer to.
+func (b batch) clone() batch {
+	out := batch{points: slices.Clone(b.points)}
+	for i, p := range b.points {
+		if i == 0 || p.Event != b.points[i-1].Event {
+			out.events = append(out.events, b.events[p.Event])
+		}
+		out.points[i].Event = uint32(len(out.events) - 1)
+	}
+	return out
 }
 
 // WaitingPoints is how many points wait for rules that this set does not have.
@@ -123,7 +136,7 @@ func (w *Windows) handOver() {
 	until := w.watermark - handover.Milliseconds()
 	for hash, ps := range w.waits {
 		ps = slices.DeleteFunc(ps, func(p waiting) bool {
-			late := !slices.ContainsFunc(p.points, func(q Point) bool { return q.Append > until })
+			late := !slices.ContainsFunc(p.events, func(e SignalEvent) bool { return e.Append > until })
 			if late {
 				w.waited -= len(p.points)
 				w.stats.UnknownRule += uint64(len(p.points))

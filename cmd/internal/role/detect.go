@@ -176,7 +176,7 @@ func (d *Detector) judgeRange(l *detectLane, r *kafka.Range) (out judged) {
 			out.others = append(out.others, rec)
 		}
 	}
-	l.collect.Reuse(signals)
+	l.collect.Release()
 	for i, n := range l.collect.Shed() {
 		if n > before[i] {
 			if out.shed == nil {

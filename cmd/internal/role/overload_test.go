@@ -97,7 +97,7 @@ func TestDetectorShedsTheMildest(t *testing.T) {
 				if first != "TT-03" {
 					t.Errorf("a signal of %s was written first", first)
 				}
-				carried := map[string]map[[16]byte]bool{} // by rule, the events: the batch was written twice
+				carried := map[string]map[uint64]bool{} // by rule, the events: the batch was written twice
 				signals, _ := k.written()
 				for _, b := range signals {
 					s, _, err := detect.DecodeSignal(b)
@@ -107,10 +107,10 @@ func TestDetectorShedsTheMildest(t *testing.T) {
 					for _, rp := range s.Rules {
 						id := k.rules.ByHash(rp.Rule).Info.ID
 						if carried[id] == nil {
-							carried[id] = map[[16]byte]bool{}
+							carried[id] = map[uint64]bool{}
 						}
 						for _, p := range rp.Points {
-							carried[id][p.Identity] = true
+							carried[id][s.Events[p.Event].Identity] = true
 						}
 					}
 				}
