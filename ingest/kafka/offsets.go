@@ -222,7 +222,7 @@ func pauseFor(ctx context.Context, d time.Duration) bool {
 func transient(err error) bool {
 	var code kgo.Error
 	if errors.As(err, &code) {
-		return code.Temporary() || code.Timeout() || code == kgo.NotCoordinatorForGroup || code == kgo.UnknownTopicOrPartition
+		return code.Temporary() || code.Timeout() || code == kgo.NotCoordinatorForGroup || code == kgo.UnknownTopicOrPartition || code == kgo.Unknown
 	}
 	return !Permanent(err)
 }
