@@ -291,7 +291,7 @@ func (p *places) topics(ctx context.Context, cfg *config.Config) error {
 
 // tables adds every column of every table and view.
 func (p *places) tables(ctx context.Context, cfg *config.Config) error {
-	names, err := query(ctx, cfg, "SELECT table, groupArray(concat('`', name, '`')) FROM system.columns WHERE database = currentDatabase() GROUP BY table FORMAT JSONCompactEachRow")
+	names, err := query(ctx, cfg, "SELECT table, groupArray(concat('`', name, '`')) FROM system.columns WHERE database = currentDatabase() AND default_kind != 'EPHEMERAL' GROUP BY table FORMAT JSONCompactEachRow")
 	if err != nil {
 		return err
 	}
