@@ -56,7 +56,7 @@ func diffAlerts(was, now []detect.Alert) (out []alertChange) {
 		switch b := before[key(a)]; {
 		case b == nil:
 			out = append(out, alertChange{"gained", a, nil})
-		case a.Count != b.Count || a.Severity != b.Severity || a.Mode != b.Mode:
+		case a.Count != b.Count || a.Severity != b.Severity || a.Mode != b.Mode || !sameEvidence(a, b):
 			out = append(out, alertChange{"changed", a, b})
 		}
 		delete(before, key(a))
@@ -134,6 +134,9 @@ func (c *alertChange) difference() string {
 	say("count", c.Was.Count, c.Now.Count)
 	say("severity", c.Was.Severity, c.Now.Severity)
 	say("mode", c.Was.Mode, c.Now.Mode)
+	if text == "" {
+		text = "; of other events"
+	}
 	return text
 }
 
@@ -184,4 +187,10 @@ func ruleIDs(sets ...*detect.RuleSet) []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(ids))
+}
+
+// sameEvidence reports whether both alerts are about the same events, as far as their evidence tells.
+func sameEvidence(a, b *detect.Alert) bool {
+	return a.First.Equal(b.First) && a.Last.Equal(b.Last) &&
+		slices.EqualFunc(a.Evidence, b.Evidence, func(x, y detect.Evidence) bool { return x.Offset == y.Offset && x.Partition == y.Partition })
 }

@@ -108,7 +108,11 @@ func newKeysListCmd(e *env) *cobra.Command {
 			w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "KEY\tCREATED\tIN FORCE FROM")
 			for _, key := range k.Keys() {
-				fmt.Fprintf(w, "%s\t%s\t%s\n", key.ID, key.Created.Format(time.DateTime), key.NotBefore.Format(time.DateTime))
+				from := "the start"
+				if !key.NotBefore.IsZero() {
+					from = key.NotBefore.Format(time.DateTime)
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\n", key.ID, key.Created.Format(time.DateTime), from)
 			}
 			return w.Flush()
 		},
