@@ -41,6 +41,3 @@ func (e *Engine) Observe(dst []Alert, ev *Event, keepLabel func(string) bool) []
 func (e *Engine) Settle(dst []Alert, watermark time.Time) []Alert {
 	return e.windows.Settle(dst, watermark)
 }
-
-// Stats returns what was left out and why.
-func (e *Engine) Stats() (CollectStats, WindowStats) { return e.collect.Stats(), e.windows.Stats() }

@@ -18,11 +18,6 @@ type Stored struct {
 	InLedger               uint64 // records that the ledger says are stored
 }
 
-// Complete reports whether n records are stored, each once.
-func (s Stored) Complete(n uint64) bool {
-	return s.Twice() == 0 && s.Events+s.Dead == n
-}
-
 // Distinct is how many offsets have a row.
 func (s Stored) Distinct() uint64 { return s.DistinctEvents + s.DistinctDead - s.Both }
 

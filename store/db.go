@@ -71,16 +71,15 @@ func (db *DB) row(ctx context.Context, dst []any, sql string, args ...any) error
 }
 
 // insertSettings make an insert repeatable: it is one block, and a second one with the
-// same token is dropped, in the table and in everything that a view fills from it.
+// same token is dropped.
 func (db *DB) insertSettings(token string) clickhouse.Settings {
 	s := clickhouse.Settings{
-		"insert_deduplicate":                                 1,
-		"insert_deduplication_token":                         token,
-		"deduplicate_blocks_in_dependent_materialized_views": 1,
-		"async_insert":                                       0,
-		"max_partitions_per_insert_block":                    0, // a quiet partition's backlog may span many days
-		"min_insert_block_size_rows":                         0, // no squashing: the block that is sent is the block that is stored
-		"min_insert_block_size_bytes":                        0,
+		"insert_deduplicate":              1,
+		"insert_deduplication_token":      token,
+		"async_insert":                    0,
+		"max_partitions_per_insert_block": 0, // a quiet partition's backlog may span many days
+		"min_insert_block_size_rows":      0, // no squashing: the block that is sent is the block that is stored
+		"min_insert_block_size_bytes":     0,
 	}
 	if !db.t.native {
 		s["wait_end_of_query"] = 1 // a parameter of HTTP: the status is the outcome

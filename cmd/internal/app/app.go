@@ -191,12 +191,6 @@ func (a *App) AdminURL() string {
 // HasPreview reports whether the admin server shows the preview page.
 func (a *App) HasPreview() bool { return a.preview != nil && a.admin != nil }
 
-// Health is what the roles say of themselves.
-func (a *App) Health() *role.Health { return a.health }
-
-// Gatherer gives the metrics.
-func (a *App) Gatherer() prometheus.Gatherer { return a.reg }
-
 // topics makes what is missing on the embedded broker, and refuses to start on
 // topics that would break a promise.
 func (a *App) topics(ctx context.Context) error {
