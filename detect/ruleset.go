@@ -58,6 +58,8 @@ type LoadOptions struct {
 	Lint bool
 	// Disabled are ids of rules that must not run; one that no rule has is a problem.
 	Disabled []string
+	// Names are files of fsys as their owner knows them, where that differs.
+	Names map[string]string
 }
 
 // Load reads every rule below fsys: *.yaml and *.yml, several documents in a
@@ -77,12 +79,12 @@ func LoadWith(fsys fs.FS, opts LoadOptions) (rs *RuleSet, warnings diag.Problems
 	l := &loader{opts: opts, lists: map[string]*list{}, ids: map[string]*Rule{}, names: map[string]*Rule{}}
 	for _, src := range sources {
 		if strings.HasPrefix(src.File, "lists/") {
-			l.listFile(src)
+			l.listFile(l.shown(src))
 		}
 	}
 	for _, src := range sources {
 		if !strings.HasPrefix(src.File, "lists/") {
-			l.ruleFile(src)
+			l.ruleFile(l.shown(src))
 		}
 	}
 	if opts.Lint {
@@ -153,6 +155,14 @@ type loader struct {
 	links    []link
 	problems diag.Problems
 	warnings diag.Problems
+}
+
+// shown gives a source the name that its owner knows it by.
+func (l *loader) shown(src diag.Source) diag.Source {
+	if name, ok := l.opts.Names[src.File]; ok {
+		src.File = name
+	}
+	return src
 }
 
 func (l *loader) listFile(src diag.Source) {

@@ -80,18 +80,8 @@ func (f *ruleFiles) folder(below, dir string) error {
 }
 
 func (f *ruleFiles) compile(c *config.Config, opts detect.LoadOptions) (*detect.RuleSet, diag.Problems, error) {
-	opts.Disabled = slices.Concat(opts.Disabled, c.Rules.Disabled)
-	rs, warnings, err := detect.LoadWith(f.all, opts)
-	var problems diag.Problems
-	if errors.As(err, &problems) {
-		err = renamed(problems, f.names)
-	}
-	if err == nil {
-		for _, r := range rs.Rules() { // nobody else has them yet
-			r.File = f.names[r.File]
-		}
-	}
-	return rs, renamed(warnings, f.names), err
+	opts.Disabled, opts.Names = slices.Concat(opts.Disabled, c.Rules.Disabled), f.names
+	return detect.LoadWith(f.all, opts)
 }
 
 // sum tells readings apart by their bytes.
@@ -139,14 +129,4 @@ func (f *ruleFiles) gather(below, shown string, fsys fs.FS) error {
 		f.names[to] = shown + filepath.FromSlash(name)
 		return nil
 	})
-}
-
-func renamed(ps diag.Problems, names map[string]string) diag.Problems {
-	out := slices.Clone(ps)
-	for i := range out {
-		if name, ok := names[out[i].File]; ok {
-			out[i].File = name
-		}
-	}
-	return out
 }
