@@ -38,7 +38,8 @@ a dead letter; what lies above it is in flight. It exits with 1 if something doe
   twice       rows too many for one offset
   beyond      rows or a commit beyond the end of the log: the topic was truncated or made anew
 
-It joins no consumer group and changes nothing, so it may run beside the pipeline.`,
+It joins no consumer group and changes nothing, so it may run beside the pipeline. The embedded servers of a
+'picket run' on this machine are found by its data_dir.`,
 		Example: "  picket audit\n  picket audit --json | jq .ok\n  picket audit --ledger",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := e.config()
@@ -87,8 +88,8 @@ It joins no consumer group and changes nothing, so it may run beside the pipelin
 
 // openStore opens ClickHouse, whose schema must be this version's.
 func openStore(ctx context.Context, cfg *config.Config) (*store.DB, error) {
-	if cfg.ClickHouse.URL == "" {
-		return nil, &exitError{exitConfig, errors.New("clickhouse.url is empty: name the embedded engine of a running 'picket run' by the URL that it logs, as clickhouse.url")}
+	if err := app.FindEngine(cfg); err != nil {
+		return nil, &exitError{exitConfig, err}
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -104,9 +105,10 @@ func openStore(ctx context.Context, cfg *config.Config) (*store.DB, error) {
 	return db, classify(err)
 }
 
+// needBrokers finds the brokers: the configured ones, or those of a 'picket run' on the same data_dir.
 func needBrokers(cfg *config.Config) error {
-	if len(cfg.Kafka.Brokers) == 0 {
-		return &exitError{exitConfig, errors.New("kafka.brokers is empty: name the embedded broker of a running 'picket run' by the address that it logs, as kafka.brokers")}
+	if err := app.FindBroker(cfg); err != nil {
+		return &exitError{exitConfig, err}
 	}
 	return nil
 }

@@ -44,8 +44,8 @@ The exit code is the server's.`,
 			if len(brokers) > 0 {
 				cfg.Kafka.Brokers = brokers
 			}
-			if len(cfg.Kafka.Brokers) == 0 {
-				return &exitError{exitConfig, errors.New("where to ship events to? Set --brokers host:port, or kafka.brokers in the configuration")}
+			if err := app.FindBroker(cfg); err != nil {
+				return &exitError{exitConfig, fmt.Errorf("where to ship events to? Set --brokers host:port, or kafka.brokers in the configuration: %w", err)}
 			}
 			o.Command, o.Stdin, o.Stdout, o.Stderr = args, e.stdin, e.stdout, e.stderr
 			o.Logger = e.logger(cfg)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -30,8 +29,8 @@ func (e *env) withTopics(cmd *cobra.Command, fn func(*kafka.Topics, []kafka.Topi
 	if err != nil {
 		return err
 	}
-	if len(cfg.Kafka.Brokers) == 0 {
-		return &exitError{exitConfig, errors.New("kafka.brokers is empty: the embedded broker's topics are made by 'picket run' itself")}
+	if err := needBrokers(cfg); err != nil {
+		return err
 	}
 	t, err := kafka.NewTopics(cmd.Context(), app.KafkaConfig(cfg))
 	if err != nil {

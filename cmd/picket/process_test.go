@@ -139,7 +139,14 @@ func TestRunStops(t *testing.T) {
 	data := strings.TrimSuffix(conf, "picket.yaml") + "data"
 	picket(t, "run", "-c", setting(t, away+fmt.Sprintf("data_dir: %q\nclickhouse: {}", data))).want(t, exitUnavailable, pid, data, "data_dir")
 
+	// Other commands find its servers by the data_dir.
+	picket(t, "dead", "list", "-c", conf).want(t, exitOK)
+	if e := picket(t, "audit", "-c", conf); e.code != exitOK || !strings.Contains(e.stdout, "mcp.events adds up") {
+		t.Errorf("audit beside it: code %d\n%s%s", e.code, e.stdout, e.stderr)
+	}
+
 	p.stop(t)
+	picket(t, "audit", "-c", conf).want(t, exitConfig, "kafka.brokers is empty, and no 'picket run'", data)
 	for _, want := range []string{"msg=stopping", "msg=stopped"} {
 		if !strings.Contains(p.out.String(), want) {
 			t.Errorf("the log lacks %s", want)

@@ -22,6 +22,8 @@ type Progress func(done, total int64, what string)
 type Servers struct {
 	Broker *kafka.Embedded
 	Engine *embedded.Server
+
+	announced []*os.File
 }
 
 // Where the embedded servers listen when nothing is said: the ports that clients of the real
@@ -65,6 +67,9 @@ func StartServers(ctx context.Context, c *config.Config, log *slog.Logger, progr
 			return s, err
 		}
 		c.Kafka.Brokers = s.Broker.Brokers()
+		if err := s.announce(c, kafkaAddress, c.Kafka.Brokers[0]); err != nil {
+			return s, err
+		}
 		log.Info("embedded broker is up", "address", c.Kafka.Brokers[0])
 	}
 	if c.ClickHouse.URL == "" {
@@ -87,14 +92,28 @@ func StartServers(ctx context.Context, c *config.Config, log *slog.Logger, progr
 			return s, err
 		}
 		c.ClickHouse.URL = s.Engine.URL()
+		if err := s.announce(c, clickhouseAddress, c.ClickHouse.URL); err != nil {
+			return s, err
+		}
 		log.Info("embedded ClickHouse is up", "url", c.ClickHouse.URL, "version", s.Engine.Version())
 	}
 	return s, nil
 }
 
+func (s *Servers) announce(c *config.Config, name, address string) error {
+	f, err := announce(c, name, address)
+	if err == nil {
+		s.announced = append(s.announced, f)
+	}
+	return err
+}
+
 // Stop stops the engine, then the broker.
 func (s *Servers) Stop() error {
 	var errs []error
+	for _, f := range s.announced {
+		f.Close()
+	}
 	if s.Engine != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
