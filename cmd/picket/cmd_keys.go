@@ -38,11 +38,12 @@ func (e *env) keysPath(args []string) (string, error) {
 	if len(args) > 0 {
 		return args[0], nil
 	}
-	cfg, err := e.config()
+	path, err := e.configPath()
 	if err != nil {
 		return "", err
 	}
-	return cfg.Privacy.KeysFile, nil
+	file, problems := config.KeysFile(path, e.lookup) // what else is wrong there keeps nobody from the keys
+	return file, e.refuse(path, problems)
 }
 
 func newKeysNewCmd(e *env) *cobra.Command {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"picket/cmd/internal/config"
+	"picket/detect/diag"
 )
 
 // env is what commands may touch of the process.
@@ -179,15 +180,23 @@ func (e *env) config() (*config.Config, error) {
 		return nil, err
 	}
 	cfg, problems := config.Load(path, e.lookup)
-	if len(problems) > 0 {
-		problems.Write(e.stderr, e.color(e.stderr))
-		fmt.Fprintln(e.stderr)
-		return nil, &exitError{exitConfig, fmt.Errorf("%s in %s", count(len(problems), "problem"), path)}
+	if err := e.refuse(path, problems); err != nil {
+		return nil, err
 	}
 	for _, w := range cfg.Warnings {
 		fmt.Fprintf(e.stderr, "warning: %s\n", w)
 	}
 	return cfg, nil
+}
+
+// refuse writes down what is wrong with the configuration, and sums it up.
+func (e *env) refuse(path string, problems diag.Problems) error {
+	if len(problems) == 0 {
+		return nil
+	}
+	problems.Write(e.stderr, e.color(e.stderr))
+	fmt.Fprintln(e.stderr)
+	return &exitError{exitConfig, fmt.Errorf("%s in %s", count(len(problems), "problem"), path)}
 }
 
 func count(n int, what string) string {

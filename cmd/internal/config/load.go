@@ -33,7 +33,8 @@ func Load(path string, env func(string) (string, bool)) (*Config, diag.Problems)
 	return parse(diag.Source{File: path, Data: data}, env)
 }
 
-func parse(src diag.Source, env func(string) (string, bool)) (*Config, diag.Problems) {
+// parse reads the sections that are named, or all of them.
+func parse(src diag.Source, env func(string) (string, bool), sections ...string) (*Config, diag.Problems) {
 	c := Default()
 	c.Path = src.File
 	docs, problems := diag.Parse(src)
@@ -44,6 +45,9 @@ func parse(src diag.Source, env func(string) (string, bool)) (*Config, diag.Prob
 		l.root = docs[0]
 		if len(docs) > 1 {
 			l.ctx.Report(docs[1], "a second YAML document in the file", "keep one; remove the line ---")
+		}
+		if sections != nil {
+			l.root = prune(l.root, sections)
 		}
 		l.expand(l.root, reflect.TypeFor[Config](), env)
 		l.decode()
@@ -61,6 +65,23 @@ func parse(src diag.Source, env func(string) (string, bool)) (*Config, diag.Prob
 	}
 	c.complete(env)
 	return c, nil
+}
+
+// KeysFile is where the keys are. Nothing else of the file at path has to be right for it.
+func KeysFile(path string, env func(string) (string, bool)) (string, diag.Problems) {
+	if path == "" {
+		c, _ := Load("", env)
+		return c.Privacy.KeysFile, nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", diag.Problems{unreadable(path, err)}
+	}
+	c, problems := parse(diag.Source{File: path, Data: data}, env, "data_dir", "privacy")
+	if len(problems) > 0 {
+		return "", problems
+	}
+	return c.Privacy.KeysFile, nil
 }
 
 // inFlow is a variable without quotes in {...} or [...].
