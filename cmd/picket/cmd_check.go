@@ -72,6 +72,8 @@ func newCheckConfigCmd(e *env) *cobra.Command {
 		Use:   "config [file]",
 		Short: "Show everything wrong with the configuration",
 		Args:  cobra.MaximumNArgs(1),
+
+		ValidArgsFunction: files("yaml", "yml"),
 		Long: `Check config reads the configuration as 'picket run' does, with the environment and the secret files
 of this shell, and shows every problem at once. It also reads the key file.`,
 		Example: `  picket check config

@@ -49,11 +49,13 @@ func (f *deadFilter) flags(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&f.classes, "class", nil, "only of these `classes` (not_json, unknown_field ...)")
 	cmd.Flags().StringVar(&f.since, "since", "", "only appended since: a `time` like 2026-11-22T14:00:00Z, or a span like 2h")
 	cmd.Flags().StringVar(&f.until, "until", "", "only appended before: a `time` or a span")
-	cmd.Flags().IntVar(&f.partition, "partition", -1, "only of this `partition` of the events topic")
+	cmd.Flags().IntVar(&f.partition, "partition", -1, "only of this `partition` of the events topic (default all)")
+	cmd.Flags().Lookup("partition").DefValue = "0" // pflag would print the -1
 	cmd.Flags().StringVar(&f.offsets, "offsets", "", "only of these offsets: `first-last`")
-	_ = cmd.RegisterFlagCompletionFunc("class", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return classNames(), cobra.ShellCompDirectiveNoFileComp
-	})
+	completeFlag(cmd, "class", oneOf(classNames()...))
+	for _, name := range []string{"since", "until", "partition", "offsets"} {
+		completeFlag(cmd, name, cobra.NoFileCompletions)
+	}
 }
 
 func classNames() []string {
@@ -165,7 +167,7 @@ longer than the bytes. Nothing of a record's content is shown but names of field
 
 func (e *env) deadLetters(ctx context.Context, cfg *config.Config, stored bool) ([]*letter, error) {
 	if !stored {
-		m, err := e.readMorgue(ctx, cfg)
+		m, err := readMorgue(ctx, cfg)
 		if err != nil {
 			return nil, err
 		}
@@ -218,6 +220,8 @@ func newDeadShowCmd(e *env) *cobra.Command {
 		Use:   "show <topic:partition:offset>",
 		Short: "Show one dead letter and why it is one",
 		Args:  cobra.ExactArgs(1),
+
+		ValidArgsFunction: e.completeLetters,
 		Long: `Show prints why a record was refused and its bytes as they came, raw personal data included. What could act on a
 terminal is escaped; --raw writes the bytes alone and as they are, to a file or another program only.`,
 		Example: "  picket dead show mcp.events:3:1042\n  picket dead show mcp.events:3:1042 --raw > record.json",
@@ -225,17 +229,13 @@ terminal is escaped; --raw writes the bytes alone and as they are, to a file or 
 			if raw && e.terminal(e.stdout) {
 				return usagef("--raw writes bytes as they came, which can act on a terminal: send them to a file or a program, such as | xxd")
 			}
-			cfg, err := e.config()
-			if err != nil {
-				return err
-			}
-			m, err := e.readMorgue(cmd.Context(), cfg)
+			m, err := e.morgue(cmd.Context())
 			if err != nil {
 				return err
 			}
 			l := m.byName[args[0]]
 			if l == nil {
-				return fmt.Errorf("there is no dead letter %q in %s: names are as 'picket dead list' shows them, and bytes are kept for %s only", args[0], cfg.Kafka.Topics.Dead, cfg.Kafka.Retention.Raw)
+				return fmt.Errorf("there is no dead letter %q in %s: names are as 'picket dead list' shows them, and bytes are kept for %s only", args[0], m.topics.Dead, m.kept)
 			}
 			if raw {
 				_, err := e.stdout.Write(l.value)
@@ -295,6 +295,8 @@ func newDeadRedriveCmd(e *env) *cobra.Command {
 		Use:   "redrive [<topic:partition:offset>...]",
 		Short: "Send dead letters through the pipeline again",
 		Args:  cobra.ArbitraryArgs,
+
+		ValidArgsFunction: e.completeLetters,
 		Long: `Redrive sends the original bytes and key of the chosen dead letters to the partition that they came from, with the
 header picket-redrive naming the original. Choose by names, by flags, or --all. Without --yes it only says what it would send.
 
@@ -308,11 +310,7 @@ that was killed in the middle. Run one at a time. A record that fails again is a
 			if len(args) == 0 && !f.any() && !all {
 				return usagef("choose dead letters by name, by --class, --since, --until, --partition or --offsets, or --all of them")
 			}
-			cfg, err := e.config()
-			if err != nil {
-				return err
-			}
-			m, err := e.readMorgue(cmd.Context(), cfg)
+			m, err := e.morgue(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -329,11 +327,20 @@ that was killed in the middle. Run one at a time. A record that fails again is a
 	return cmd
 }
 
-func (e *env) readMorgue(ctx context.Context, cfg *config.Config) (*morgue, error) {
+// morgue reads the topic of dead letters.
+func (e *env) morgue(ctx context.Context) (*morgue, error) {
+	cfg, err := e.config()
+	if err != nil {
+		return nil, err
+	}
+	return readMorgue(ctx, cfg)
+}
+
+func readMorgue(ctx context.Context, cfg *config.Config) (*morgue, error) {
 	if err := needBrokers(cfg); err != nil {
 		return nil, err
 	}
-	m := &morgue{kafka: app.KafkaConfig(cfg), topics: cfg.Kafka.Topics, byName: map[string]*letter{}}
+	m := &morgue{kafka: app.KafkaConfig(cfg), topics: cfg.Kafka.Topics, kept: cfg.Kafka.Retention.Raw, byName: map[string]*letter{}}
 	if err := m.read(ctx); err != nil {
 		return nil, classify(err)
 	}

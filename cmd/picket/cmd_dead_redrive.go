@@ -52,6 +52,7 @@ const (
 type morgue struct {
 	kafka   kafka.Config
 	topics  config.Topics
+	kept    time.Duration // bytes
 	letters []*letter
 	byName  map[string]*letter
 }

@@ -105,6 +105,9 @@ func TestDeadListAndShow(t *testing.T) {
 	if e := b.run("show", "mcp.events:0:7", "--raw"); e.stdout != "{\"a\":\"\x1b[31mred\u202e\x00\"}\nforged: line" {
 		t.Errorf("raw: %q", e.stdout)
 	}
+	if e := picket(t, "-c", b.conf, "__complete", "dead", "show", "mcp.events:1"); !strings.HasPrefix(e.stdout, "mcp.events:1:3\tunknown_field\nmcp.events:1:9\tunreadable\n:4\n") {
+		t.Errorf("completion: %s%s", e.stdout, e.stderr)
+	}
 	b.run("show", "mcp.events:5:5").want(t, exitFailure, `no dead letter "mcp.events:5:5"`, "picket dead list")
 }
 

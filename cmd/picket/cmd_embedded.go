@@ -49,6 +49,6 @@ running the pipeline in a process of its own.`,
 	cmd.Flags().StringVar(&kafkaAddr, "kafka", "127.0.0.1:9092", "`address` of the broker; port 0 takes a free one")
 	cmd.Flags().StringVar(&clickhouseAddr, "clickhouse", "127.0.0.1:8123", "`address` of the engine; port 0 takes a free one")
 	cmd.Flags().StringVar(&only, "only", "", "start only one `server`: kafka or clickhouse")
-	_ = cmd.RegisterFlagCompletionFunc("only", cobra.FixedCompletions([]string{"kafka", "clickhouse"}, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "only", cobra.FixedCompletions([]string{"kafka", "clickhouse"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -157,9 +156,7 @@ func newKeysDestroyCmd(e *env) *cobra.Command {
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveDefault
 			}
-			quiet := *e
-			quiet.stderr = io.Discard
-			k, _, err := quiet.loadKeys(nil)
+			k, _, err := e.quiet().loadKeys(nil)
 			if err != nil {
 				return nil, cobra.ShellCompDirectiveError
 			}

@@ -156,26 +156,6 @@ func newRulesShowCmd(e *env) *cobra.Command {
 	}
 }
 
-// completeRules offers the rules' ids with their titles as the first argument.
-func (e *env) completeRules(_ *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveDefault
-	}
-	quiet := *e // a shell has no use for messages
-	quiet.stderr = io.Discard
-	_, rs, err := quiet.rulesIn("")
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var out []string
-	for _, r := range rs.Rules() {
-		if strings.HasPrefix(r.Info.ID, strings.ToUpper(typed)) {
-			out = append(out, r.Info.ID+"\t"+r.Info.Title)
-		}
-	}
-	return out, cobra.ShellCompDirectiveNoFileComp
-}
-
 func unknownRule(rs *detect.RuleSet, id string) error {
 	var ids []string
 	for _, r := range rs.Rules() {

@@ -51,9 +51,13 @@ func newCheckRulesCmd(e *env) *cobra.Command {
 	var strict bool
 	cmd := &cobra.Command{
 		Use:     "rules [folder]",
-		Short:   "Show everything wrong with the rules",
+		Short:   "Show everything wrong with the rules, without running their tests",
 		Args:    cobra.MaximumNArgs(1),
 		Example: "  picket check rules\n  picket check rules --strict ./rules",
+		Long: `Check rules loads the rules as 'picket run' does: is everything in them known and of the right kind? It does not
+run the tests that they carry: 'picket test' does, and loads them first, so it finds what this one finds too.`,
+
+		ValidArgsFunction: files("yaml", "yml"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			cfg, err := e.config()
 			if err != nil {
@@ -82,8 +86,11 @@ func newTestCmd(e *env) *cobra.Command {
 		Short:   "Run the tests that rules carry",
 		GroupID: groupCheck,
 		Args:    cobra.MaximumNArgs(1),
+
+		ValidArgsFunction: files("yaml", "yml"),
 		Long: `Test runs every rule's own tests through the same engine that runs live, and shows the failures last. Without
-a folder it tests the configured rules, which is the built-in pack by default.
+a folder it tests the configured rules, which is the built-in pack by default. It says whether rules do what
+their author expects; 'picket check rules' only whether they can be loaded.
 
 With --coverage it takes every part of a rule out, one at a time, and runs the rule's tests again: each condition,
 each value of a list, each exception; counts are moved by one and windows made twice as long. A part that no
@@ -140,6 +147,7 @@ The exit code is 1 when a test fails, and 78 when a rule cannot be loaded.`,
 		},
 	}
 	cmd.Flags().StringVar(&run, "run", "", "only tests whose \"id name\" matches this regular `expression`")
+	completeFlag(cmd, "run", e.completeRules)
 	cmd.Flags().StringVar(&junit, "junit", "", "also write a JUnit report to this `file`")
 	cmd.Flags().StringVar(&before, "diff", "", "show which tests end otherwise than by the rules of this `folder`")
 	_ = cmd.MarkFlagDirname("diff") // the flag is the line above

@@ -58,7 +58,7 @@ key is wrong, 1 anything else.`,
 		},
 	}
 	cmd.Flags().StringSliceVar(&roles, "roles", nil, "only these `roles` (store, detect, correlate, notify)")
-	_ = cmd.RegisterFlagCompletionFunc("roles", cobra.FixedCompletions([]string{"store", "detect", "correlate", "notify"}, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "roles", oneOf(role.Store, role.Detect, role.Correlate, role.Notify))
 	return cmd
 }
 

@@ -107,6 +107,9 @@ func (e *env) prepare(cmd *cobra.Command) {
 	for _, child := range cmd.Commands() {
 		e.prepare(child)
 	}
+	if cmd.ValidArgsFunction == nil && cmd.Args != nil && cmd.Args(cmd, []string{"x"}) != nil {
+		cmd.ValidArgsFunction = cobra.NoFileCompletions
+	}
 	if cmd.HasSubCommands() && cmd.Args == nil {
 		cmd.Args = knownChild
 	}
