@@ -4,11 +4,15 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Explanation says what a rule compiled to.
 type Explanation struct {
 	Rule      string
+	Title     string
+	Fires     string // the rule in one sentence
+	OneAlert  time.Duration
 	Condition Node     // of match; all of several steps or parts are joined in it
 	Closed    []string // what the mask over closed sets asks: "type is tool_call"
 	Atoms     []string // one of them leads from an event to the rule; none: see Weak
@@ -45,11 +49,12 @@ func (rs *RuleSet) Explain(rule *Rule) Explanation {
 	e := &rs.index.entries[rule.Index]
 	x := explainer{rs: rs, atoms: e.atoms}
 	p := &rule.program
-	out := Explanation{Rule: rule.Info.ID, Condition: x.node(p.cond), Weak: e.atoms == nil}
+	out := Explanation{Rule: rule.Info.ID, Title: rule.Info.Title, Fires: rule.Summary(), OneAlert: rule.Suppress, Condition: x.node(p.cond), Weak: e.atoms == nil}
 	for _, a := range e.atoms {
 		out.Atoms = append(out.Atoms, rs.atomText(a))
 	}
 	slices.Sort(out.Atoms)
+	out.Atoms = slices.Compact(out.Atoms) // two steps may ask the same
 	for i := range guardRegions {
 		if s := guardRegions[i].text(rs.index.guards[rule.Index]); s != "" {
 			out.Closed = append(out.Closed, s)

@@ -16,6 +16,8 @@ type Trace struct {
 	Loop      bool // the event is Picket's own: no rule sees it
 	Candidate bool // the index led to the rule; where it did not, Condition does not hold
 
+	Ungrouped []string // what the rule groups by and the event lacks: it is skipped and counted
+
 	Condition  Node
 	Parts      []Node // of score, or the conditions of several steps
 	Field      string // the field that has to be there for its value to count, empty: none
@@ -49,6 +51,11 @@ func (m *Matcher) ExplainEvent(rule *Rule, ev *Event) Trace {
 	for _, match := range m.Match(nil, ev) {
 		if match.Rule == rule.Index {
 			out.Matched, out.Add = true, match.Add
+		}
+	}
+	for _, t := range rule.GroupBy {
+		if _, _, ok := ev.groupRaw(t); !ok {
+			out.Ungrouped = append(out.Ungrouped, t.String())
 		}
 	}
 	m.epoch++
@@ -141,7 +148,11 @@ func (x *explainer) raw(s subject) []string {
 
 // Write appends the trace as indented text. It has raw values.
 func (t *Trace) Write(b *strings.Builder) {
-	b.WriteString(t.Rule + map[bool]string{true: " matches", false: " does not match"}[t.Matched] + " (raw values: do not store or send on)\n")
+	says := map[bool]string{true: " matches", false: " does not match"}[t.Matched]
+	if t.Matched && t.Ungrouped != nil {
+		says = " matches, and skips the event: it has no " + strings.Join(t.Ungrouped, ", no ") + " to group it by"
+	}
+	b.WriteString(t.Rule + says + " (raw values: do not store or send on)\n")
 	if t.Loop {
 		b.WriteString("  no   the event is Picket's own\n")
 	}

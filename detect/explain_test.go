@@ -37,6 +37,22 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+func TestSummary(t *testing.T) {
+	const match, grouped = "match: {type: tool_call}\n", "\ngroup_by: [net.ip, actor.client_id]"
+	for body, want := range map[string]string{
+		match: "every matching event",
+		match + "threshold: {count: {gte: 5}, window: 5m}" + grouped:                               "5 or more events within 5m, for each net.ip and actor.client_id",
+		match + "distinct: {field: mcp.tool, count: {gte: 3}, window: 5m}":                         "3 or more different mcp.tool within 5m",
+		match + "sum: {field: io.duration_ms, gte: 5, window: 5m}":                                 "io.duration_ms summing to 5 within 5m",
+		match + "absence: {window: 5m}":                                                            "a matching event that no other follows within 5m",
+		match + "ratio: {of: {outcome: error}, gte: 0.05, count: {gte: 20}, window: 5m}" + grouped: "20 or more events that are at least 5 % of the events within 5m, for each net.ip and actor.client_id",
+	} {
+		if got := ruleSet(t, body).Rules()[0].Summary(); got != want {
+			t.Errorf("%s\n%q, want %q", body, got, want)
+		}
+	}
+}
+
 func TestExplainEvent(t *testing.T) {
 	rs := ruleSet(t,
 		"match: {type: tool_call, mcp.tool: [rm, 'admin.users*'], net.host|contains: strasse}\nwhere: http.status > 400\nexceptions: [{name: x, match: {server.name: files}, reason: r, expires: 2030-01-01}, {name: y, match: {type: tool_call}, reason: r, expires: 2020-01-01}]",

@@ -133,7 +133,18 @@ func (p *findingPred) text() string {
 
 // Write appends the explanation as indented text.
 func (e *Explanation) Write(b *strings.Builder) {
-	fmt.Fprintf(b, "%s\n", e.Rule)
+	fmt.Fprintf(b, "%s  %s\n  fires on     %s\n  one alert    every %s\n", e.Rule, e.Title, e.Fires, Span(e.OneAlert))
+	b.WriteString("an event matches with\n")
+	e.Condition.write(b, 1, false)
+	for i := range e.Parts {
+		e.Parts[i].write(b, 1, false)
+	}
+	for i := range e.Exceptions {
+		x := &e.Exceptions[i]
+		fmt.Fprintf(b, "  excepted by %s, expires %s: %s\n", x.Name, x.Expires.Format(time.DateOnly), x.Reason)
+		x.write(b, 2, false)
+	}
+	b.WriteString("how it is evaluated\n")
 	for _, c := range e.Closed {
 		fmt.Fprintf(b, "  closed set   %s\n", c)
 	}
@@ -144,15 +155,6 @@ func (e *Explanation) Write(b *strings.Builder) {
 		fmt.Fprintf(b, "  index        nothing: looked at for every event of these sets\n")
 	}
 	fmt.Fprintf(b, "  uses         %d literals, %d regular expressions, %d instructions of where\n", e.Literals, e.Regexps, e.Where)
-	e.Condition.write(b, 1, false)
-	for i := range e.Parts {
-		e.Parts[i].write(b, 1, false)
-	}
-	for i := range e.Exceptions {
-		x := &e.Exceptions[i]
-		fmt.Fprintf(b, "  excepted by %s, expires %s: %s\n", x.Name, x.Expires.Format(time.DateOnly), x.Reason)
-		x.write(b, 2, false)
-	}
 }
 
 func (n *Node) write(b *strings.Builder, depth int, traced bool) {

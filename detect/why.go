@@ -51,6 +51,39 @@ func why(r *Rule, a *Alert) string {
 	return fmt.Sprintf("%s matching events%s%s (fires at %s)", number(a.Value), who, window, number(d.Threshold))
 }
 
+// Summary says in one sentence when the rule fires.
+func (r *Rule) Summary() string {
+	d := &r.Detector
+	s := partText(d)
+	switch {
+	case d.Kind == DetectAll || d.Kind == DetectAny:
+		parts := make([]string, len(d.Parts))
+		for i := range d.Parts {
+			parts[i] = partText(&d.Parts[i])
+		}
+		s = strings.Join(parts, map[bool]string{true: " and ", false: " or "}[d.Kind == DetectAll])
+	case d.Kind == DetectScore:
+		s = "one event that scores " + number(d.Threshold) + " or more"
+	case d.Kind == DetectRatio:
+		s = number(max(d.Min, 1)) + " or more events that are at least " + s
+	case d.Kind == DetectSequence && d.Until:
+		s += ", with nothing between that undoes it"
+	case d.Kind == DetectAbsence && d.After:
+		s = "an event that the expected one does not follow"
+	case d.Kind == DetectAbsence:
+		s = "a matching event that no other follows"
+	case d.single():
+		s = "every matching event"
+	}
+	if d.Window > 0 {
+		s += " within " + Span(d.Window)
+	}
+	for i, t := range r.GroupBy {
+		s += map[bool]string{true: ", for each ", false: " and "}[i == 0] + t.String()
+	}
+	return s
+}
+
 func percent(x float64) float64 { return math.Round(x*1000) / 10 }
 
 func stepsText(d *Detector) string {

@@ -18,12 +18,17 @@ import (
 func newExplainCmd(e *env) *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
-		Use:               "explain <rule> [file|-]",
-		Short:             "Show what a rule compiled to, and why an event matches it or not",
-		GroupID:           groupLook,
-		Args:              cobra.RangeArgs(1, 2),
+		Use:     "explain <rule> [file|-]",
+		Short:   "Show what a rule compiled to, and why an event matches it or not",
+		GroupID: groupLook,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("which rule? Name one, such as: picket explain AU-01 events.jsonl ('picket rules list' shows them)")
+			}
+			return cobra.MaximumNArgs(2)(cmd, args)
+		},
 		ValidArgsFunction: e.completeRules,
-		Long: `Explain prints the conditions of a rule as they are evaluated, and which of them the index finds it by. With
+		Long: `Explain says when a rule fires, prints its conditions, and how they are evaluated. With
 a file of events, one a line in any accepted format, it prints for each what every condition saw and said.
 
 What it prints of events is raw: their values as they came, without pseudonyms. It is meant for the terminal

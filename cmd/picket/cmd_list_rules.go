@@ -176,8 +176,7 @@ func showRule(w io.Writer, r *detect.Rule) {
 		}
 	}
 	pair("severity", row.Severity+", mode "+row.Mode+", status "+row.Status)
-	pair("fires on", row.Detector+" >= "+fmt.Sprint(r.Detector.Threshold)+within(row.Window))
-	pair("for each", strings.Join(row.GroupBy, ", "))
+	pair("fires on", r.Summary())
 	pair("one alert", "every "+row.Suppress)
 	pair("tags", strings.Join(row.Tags, ", "))
 	pair("from", fmt.Sprintf("%s:%d", r.File, r.Line))
@@ -207,11 +206,4 @@ func showRule(w io.Writer, r *detect.Rule) {
 			fmt.Fprintln(w)
 		}
 	}
-}
-
-func within(window string) string {
-	if window == "" {
-		return ""
-	}
-	return " within " + window
 }
