@@ -151,8 +151,8 @@ func (d *Decoder) textOf(rec Record) string {
 // notAnObject tells JSON that is not an object from what is no JSON at all.
 func (d *Decoder) notAnObject(v []byte, text string) *Reject {
 	if r := d.tape.scan(v, text, 0); r != nil {
-		if r.Class == ClassTrailingData { // a log line may begin with a number
-			r.Class = ClassNotJSON
+		if r.Class == ClassTrailingData || r.Class == ClassNotJSON && r.Offset == 0 { // a log line may begin with a number
+			return decodeErr(ClassNotJSON, 0, "neither a JSON object nor a log line of the SecurityLogger")
 		}
 		return r
 	}

@@ -60,8 +60,14 @@ type Reject struct {
 	Offset int    // byte of the value where it was noticed
 }
 
-func (r *Reject) Error() string {
-	return fmt.Sprintf("%s: %s: %s (byte %d)", r.Stage, r.Class, r.Msg, r.Offset)
+func (r *Reject) Error() string { return fmt.Sprintf("%s: %s: %s", r.Stage, r.Class, r.Reason()) }
+
+// Reason is the message with its place, where that is not the start.
+func (r *Reject) Reason() string {
+	if r.Offset == 0 {
+		return r.Msg
+	}
+	return fmt.Sprintf("%s (byte %d)", r.Msg, r.Offset)
 }
 
 func decodeErr(c Class, off int, msg string) *Reject {

@@ -205,7 +205,7 @@ func listLetters(out io.Writer, letters []*letter, asJSON bool) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "name\tappended\tclass\tbytes\treason")
 	for _, l := range letters {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s%s\n", alerting.Clean(l.Name), l.Append.UTC().Format(time.DateTime), alerting.Clean(l.Class), l.Bytes, alerting.Clean(l.Reason), l.sent())
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s%s\n", alerting.Clean(l.Name), l.Append.UTC().Format(time.DateTime), alerting.Clean(l.Class), l.Bytes, alerting.Clean(l.reason()), l.sent())
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -242,8 +242,8 @@ terminal is escaped; --raw writes the bytes alone and as they are, to a file or 
 				return err
 			}
 			w := e.stdout
-			fmt.Fprintf(w, "%s, appended %s\n%s: %s: %s (byte %d)%s\n", alerting.Clean(l.Name), l.Append.UTC().Format(time.RFC3339Nano),
-				alerting.Clean(l.Stage), alerting.Clean(l.Class), alerting.Clean(l.Reason), l.At, l.sent())
+			fmt.Fprintf(w, "%s, appended %s\n%s: %s: %s%s\n", alerting.Clean(l.Name), l.Append.UTC().Format(time.RFC3339Nano),
+				alerting.Clean(l.Stage), alerting.Clean(l.Class), alerting.Clean(l.reason()), l.sent())
 			if l.key != nil {
 				fmt.Fprintf(w, "key: %q\n", l.key)
 			}

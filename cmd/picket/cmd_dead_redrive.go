@@ -32,6 +32,11 @@ type letter struct {
 	started bool // a redrive wrote that it would send it
 }
 
+// reason is worded as in ClickHouse's row.
+func (l *letter) reason() string {
+	return (&ingest.Reject{Msg: l.Reason, Offset: l.At}).Reason()
+}
+
 // sent says when it was sent again.
 func (l *letter) sent() string {
 	if l.Redriven.IsZero() {

@@ -97,6 +97,9 @@ func TestDeadListAndShow(t *testing.T) {
 			t.Errorf("%s: %v, %s%s", args, err, e.stdout, e.stderr)
 		}
 	}
+	if !strings.Contains(e.stdout, "  why not (byte 4)\n") {
+		t.Errorf("list without the place:\n%s", e.stdout)
+	}
 	e = b.run("show", "mcp.events:0:7")
 	want := "decode: not_json: why not (byte 4)\nkey: \"k\\x1b[2J\\u202e\\xff\"\n33 bytes:\n  | {\"a\":\"\\x1b[31mred\\u202e\\x00\"}\n  | forged: line\n"
 	if e.code != exitOK || !strings.HasSuffix(e.stdout, want) {

@@ -175,7 +175,7 @@ func (s *Storer) bury(l *storeLane, rec ingest.Record, why *ingest.Reject) {
 	hash := l.keys.GroupHash("", "dead", string(rec.Value))
 	l.block.AppendDead(&store.DeadLetter{
 		Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset, Append: rec.Append,
-		Stage: string(why.Stage), Class: string(why.Class), Error: why.Error(), Bytes: len(rec.Value),
+		Stage: string(why.Stage), Class: string(why.Class), Error: why.Reason(), Bytes: len(rec.Value),
 		Digest: fmt.Sprintf("%x", hash[:8]),
 	})
 	d := ingest.NewDeadLetter(rec, why)
