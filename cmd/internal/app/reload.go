@@ -33,6 +33,8 @@ type watcher struct {
 	rules *detect.RuleSet // in force
 	tried string          // what the files looked like when they were last read
 	sum   [sha256.Size]byte
+
+	refused bool // the last set was
 }
 
 // run watches until the context ends.
@@ -135,9 +137,14 @@ func (w *watcher) reload(ctx context.Context, asked bool) {
 		w.log.Warn("rule: " + p.String())
 	}
 	w.metrics.Reloaded(next.Hash())
+	mended := w.refused
+	w.refused = false
 	c := compareRules(w.rules, next)
 	if c.none() {
-		if asked {
+		switch {
+		case mended:
+			w.log.Info("the rules are right again, and the same as those in force", "rules", len(next.Rules()), "hash", next.Hash())
+		case asked:
 			w.log.Info("rules are the same as before", "rules", len(next.Rules()), "hash", next.Hash())
 		}
 		return
@@ -145,13 +152,14 @@ func (w *watcher) reload(ctx context.Context, asked bool) {
 	w.apply(next)
 	w.rules = next
 	w.log.Info("rules reloaded", "rules", len(next.Rules()), "hash", next.Hash(), "added", c.added, "removed", c.removed,
-		"changed", c.changed, "reworded", c.reworded, "took", time.Since(began).Round(time.Millisecond))
+		"changed", c.changed, "regraded", c.regraded, "reworded", c.reworded, "took", time.Since(began).Round(time.Millisecond))
 }
 
 // maxProblems is how many of a set's problems are logged; 'picket check rules' shows all.
 const maxProblems = 20
 
 func (w *watcher) refuse(err error) {
+	w.refused = true
 	w.metrics.ReloadOK.Set(0)
 	problems := diag.Problems{{Msg: err.Error()}}
 	errors.As(err, &problems)
@@ -162,21 +170,24 @@ func (w *watcher) refuse(err error) {
 	}
 }
 
-// changes are ids of rules. Changed ones begin anew; reworded ones keep their windows.
-type changes struct{ added, removed, changed, reworded []string }
+// changes are ids of rules. Changed ones begin anew; those of another severity or mode, or with
+// other words only, keep their windows.
+type changes struct{ added, removed, changed, regraded, reworded []string }
 
 func (c *changes) none() bool {
-	return len(c.added)+len(c.removed)+len(c.changed)+len(c.reworded) == 0
+	return len(c.added)+len(c.removed)+len(c.changed)+len(c.regraded)+len(c.reworded) == 0
 }
 
 func compareRules(old, next *detect.RuleSet) changes {
-	c := changes{[]string{}, []string{}, []string{}, []string{}} // as [] in the log, not as null
+	c := changes{[]string{}, []string{}, []string{}, []string{}, []string{}} // as [] in the log, not as null
 	for _, r := range next.Rules() {
 		switch was := old.ByID(r.Info.ID); {
 		case was == nil:
 			c.added = append(c.added, r.Info.ID)
 		case was.Hash != r.Hash:
 			c.changed = append(c.changed, r.Info.ID)
+		case was.Severity != r.Severity || was.Mode != r.Mode:
+			c.regraded = append(c.regraded, r.Info.ID)
 		case !sameWords(was, r):
 			c.reworded = append(c.reworded, r.Info.ID)
 		}
@@ -192,14 +203,14 @@ func compareRules(old, next *detect.RuleSet) changes {
 // sameWords reports whether two rules of one meaning also say the same.
 func sameWords(a, b *detect.Rule) bool {
 	type words struct {
-		info                          detect.RuleInfo
-		mode, severity, status, title string
-		context                       []detect.Field
-		confidence, risk              int
-		falsePositives                []string
+		info             detect.RuleInfo
+		status, title    string
+		context          []detect.Field
+		confidence, risk int
+		falsePositives   []string
 	}
 	of := func(r *detect.Rule) words {
-		return words{r.Info, r.Mode.String(), r.Severity, r.Status, r.Title, r.Context, r.Confidence, r.Risk, r.FalsePositives}
+		return words{r.Info, r.Status, r.Title, r.Context, r.Confidence, r.Risk, r.FalsePositives}
 	}
 	return reflect.DeepEqual(of(a), of(b))
 }

@@ -128,8 +128,12 @@ func TestReloadTakesWhatChanged(t *testing.T) {
 		if n := x.after(10 * time.Second); n != 3 || x.said() != "" {
 			t.Errorf("a comment changed: %d sets came into force", n)
 		}
+		x.write(file, strings.ReplaceAll(strings.Replace(ruleText("TT-01", 5), "high", "critical", 1)+"---\n"+ruleText("TT-03", 3), "title: T", "title: U"))
+		if n := x.after(10 * time.Second); n != 4 || !strings.Contains(x.said(), "regraded=[TT-01] reworded=[]") {
+			t.Errorf("a severity changed: %d sets came into force", n)
+		}
 		x.asked <- os.Interrupt
-		if n := x.after(2 * time.Second); n != 3 || !strings.Contains(x.said(), "the same as before") {
+		if n := x.after(2 * time.Second); n != 4 || !strings.Contains(x.said(), "the same as before") {
 			t.Errorf("asked without a change: %d sets came into force", n)
 		}
 	})
@@ -166,7 +170,9 @@ func TestReloadRefusesABadSetWhole(t *testing.T) {
 			if n := x.after(time.Minute); n != 0 || x.successful() != 1 {
 				t.Errorf("%s, and mended: %d sets came into force, successful is %v", what, n, x.successful())
 			}
-			x.said()
+			if s := x.said(); strings.Count(s, "right again") != 1 {
+				t.Errorf("%s, and mended: said %q", what, s)
+			}
 		}
 	})
 }
