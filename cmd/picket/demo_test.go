@@ -68,6 +68,9 @@ func TestDemo(t *testing.T) {
 		t.Fatal(err)
 	}
 	summary(t, seen.at["what the demo shows"].String())
+	if shown := seen.at["what the demo shows"].String(); strings.Contains(shown, "/preview") || strings.Contains(shown, cfg.Kafka.Brokers[0]) {
+		t.Error("it names addresses where nobody listens any more")
+	}
 
 	raw := []string{"topic " + cfg.Kafka.Topics.Events, "topic " + cfg.Kafka.Topics.Dead}
 	for _, place := range []string{

@@ -243,11 +243,13 @@ func (d *demo) look(ctx context.Context, cfg *config.Config, a *app.App, db *sto
 		}
 		d.show.table(q.Title, cols, rows)
 	}
-	d.show.step("look for yourself")
-	d.show.pair("messages as Slack would show them", a.AdminURL()+"/preview")
-	d.show.pair("metrics, health", a.AdminURL()+"/metrics  /healthz  /readyz")
-	d.show.pair("ClickHouse, with any HTTP client", fmt.Sprintf("curl '%s/?query=SELECT+rule_id,severity,why+FROM+%s.v_alerts+FORMAT+PrettyCompact'", cfg.ClickHouse.URL, cfg.ClickHouse.Database))
-	d.show.pair("Kafka, with any Kafka client", cfg.Kafka.Brokers[0])
+	if d.Stay { // otherwise all of this is about to end
+		d.show.step("look for yourself")
+		d.show.pair("messages as Slack would show them", a.AdminURL()+"/preview")
+		d.show.pair("metrics, health", a.AdminURL()+"/metrics  /healthz  /readyz")
+		d.show.pair("ClickHouse, with any HTTP client", fmt.Sprintf("curl '%s/?query=SELECT+rule_id,severity,why+FROM+%s.v_alerts+FORMAT+PrettyCompact'", cfg.ClickHouse.URL, cfg.ClickHouse.Database))
+		d.show.pair("Kafka, with any Kafka client", cfg.Kafka.Brokers[0])
+	}
 	if a.HasPreview() {
 		d.show.note("No Slack or PagerDuty credentials are configured: nothing was sent anywhere.")
 	}
