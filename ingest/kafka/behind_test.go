@@ -1,6 +1,7 @@
 package kafka_test
 
 import (
+	"crypto/rand"
 	"testing"
 	"time"
 
@@ -19,7 +20,8 @@ func TestBehindTheEndBatchesAreFullAndOfFewPartitions(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer producer.Close()
-	value := make([]byte, 300) // a fetcher has some 200 of them at once
+	value := make([]byte, 300) // a fetcher has some 200 of them at once, since they do not compress
+	_, _ = rand.Read(value)
 	for range each / 100 {
 		var rs []kafka.Record
 		for i := range parts * 100 {

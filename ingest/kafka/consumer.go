@@ -30,8 +30,8 @@ type ConsumerOptions struct {
 	// than many small ones. 0: from all.
 	MaxRanges int
 
-	// PrefetchBytes bounds what all partitions together read ahead (compressed as stored);
-	// 32 MiB. MaxBatchBytes bounds what one stored batch may unpack to; 16 MiB.
+	// PrefetchBytes bounds what all partitions together read ahead, compressed as stored;
+	// 8 MiB. MaxBatchBytes bounds what one stored batch may unpack to; 16 MiB.
 	PrefetchBytes int
 	MaxBatchBytes int
 
@@ -56,7 +56,7 @@ func (o ConsumerOptions) withDefaults() (ConsumerOptions, error) {
 	o.MaxRows = cmp.Or(o.MaxRows, 10_000)
 	o.MaxBytes = cmp.Or(o.MaxBytes, 16<<20)
 	o.MaxWait = cmp.Or(o.MaxWait, 500*time.Millisecond)
-	o.PrefetchBytes = cmp.Or(o.PrefetchBytes, 32<<20)
+	o.PrefetchBytes = cmp.Or(o.PrefetchBytes, 8<<20)
 	o.MaxBatchBytes = cmp.Or(o.MaxBatchBytes, 16<<20)
 	o.SessionTimeout = cmp.Or(o.SessionTimeout, 10*time.Second)
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
@@ -89,6 +89,10 @@ type Consumer struct {
 	parts    atomic.Pointer[[]*part] // replaced whole at each generation
 	turn     int                     // which partition Poll looks at first, for fairness
 
+	unpacker unpacker
+	pool     pool
+	lists    [][]Record // of committed ranges, to be used again
+
 	held     Batch // handed out, or about to be, and not committed yet
 	declared bool
 	serial   uint64
@@ -117,6 +121,7 @@ func NewConsumer(cfg Config, opts ConsumerOptions) (*Consumer, error) {
 			instance: opts.InstanceID, session: opts.SessionTimeout,
 		},
 	}
+	c.unpacker.limit, c.pool.most = opts.MaxBatchBytes, opts.MaxBytes+opts.PrefetchBytes
 	c.parts.Store(&[]*part{})
 	return c, nil
 }
@@ -207,12 +212,16 @@ func (c *Consumer) OffsetsAt(ctx context.Context, topic string, t time.Time) (ma
 
 // Commit says that everything in b is durable. It only moves the position in memory: the
 // acknowledgement rides on the next declaration, or goes alone when Poll finds nothing to
-// read, and on Close.
+// read, and on Close. The memory of b's records is used again: nobody may read them any more.
 func (c *Consumer) Commit(_ context.Context, b Batch) error {
 	if c.closed {
 		return ErrClosed
 	}
-	if b.Empty() || b.Ranges[0].Replay {
+	if b.Empty() {
+		return nil
+	}
+	if b.Ranges[0].Replay {
+		c.release(b.Ranges)
 		return nil
 	}
 	if c.gen == nil || c.gen.id != b.generation || b.serial != c.held.serial || c.held.Empty() {
@@ -225,6 +234,7 @@ func (c *Consumer) Commit(_ context.Context, b Batch) error {
 			p.finished, p.dirty = position{offset: r.Begin, end: r.End}, true
 		}
 	}
+	c.release(c.held.Ranges)
 	c.held = Batch{}
 	return nil
 }
@@ -247,6 +257,7 @@ func (c *Consumer) Close(ctx context.Context) error {
 	err := c.endGeneration(ctx)
 	c.closed = true
 	err = errors.Join(err, c.member.leave(ctx))
+	c.unpacker.close()
 	hangUp(c.client)
 	if err != nil {
 		return fmt.Errorf("close the consumer of %s in group %s: %w", c.opts.Topic, c.opts.Group, err)
@@ -258,15 +269,15 @@ func (c *Consumer) Close(ctx context.Context) error {
 func (c *Consumer) startReading(parts []*part) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.stopRead = cancel
-	// Up to four chunks of a partition exist at once: being fetched, two waiting, one in Poll.
-	each := int32(min(max(c.opts.PrefetchBytes/(4*max(len(parts), 1)), 64<<10), 2<<20))
+	// Two chunks of a partition exist at once: one fetched or on its way, one in Poll.
+	each := int32(min(max(c.opts.PrefetchBytes/(2*max(len(parts), 1)), 64<<10), 2<<20))
 	for _, p := range parts {
 		p.fetcher = &fetcher{
 			client: c.client, clientID: c.cfg.clientID(), topic: c.opts.Topic, partition: p.id, maxBytes: each,
-			unpacker: unpacker{limit: c.opts.MaxBatchBytes}, stats: &c.stats, log: c.log,
-			out: make(chan chunk, 1), wake: c.wake,
+			pool: &c.pool, stats: &c.stats, log: c.log, out: make(chan chunk), wake: c.wake,
 		}
 		p.fetcher.highWater.Store(p.next)
+		p.ratio = 4
 	}
 	slices.SortFunc(parts, func(a, b *part) int { return cmp.Compare(a.id, b.id) })
 	c.parts.Store(&parts)

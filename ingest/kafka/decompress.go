@@ -2,11 +2,15 @@ package kafka
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
+	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
 	"github.com/segmentio/kafka-go/compress"
 )
 
@@ -19,53 +23,194 @@ type unpacker struct {
 	zstd  *zstd.Decoder // made when first needed: it costs about 1 MiB
 }
 
-// unpack returns memory that is never reused (for no compression: b itself).
-func (u *unpacker) unpack(codec int8, b []byte) ([]byte, error) {
+// unpack appends to dst, which may move. kafka-go's readers copy through buffers of their own,
+// which for lz4 are of 4 MiB, so blocks are unpacked here.
+func (u *unpacker) unpack(dst []byte, codec int8, b []byte) (out []byte, err error) {
+	if len(b) == 0 {
+		return dst, nil
+	}
+	from := len(dst)
 	switch c := compress.Compression(codec); c {
 	case compress.None:
 		if len(b) > u.limit {
 			return nil, u.tooLarge()
 		}
-		return b, nil
+		return append(dst, b...), nil
 	case compress.Zstd:
-		return u.unzstd(b)
-	case compress.Gzip, compress.Snappy, compress.Lz4:
+		out, err = u.unzstd(dst, b)
+	case compress.Snappy:
+		out, err = u.unsnappy(dst, b)
+	case compress.Lz4:
+		out, err = u.unlz4(dst, b)
+	case compress.Gzip:
 		r := c.Codec().NewReader(bytes.NewReader(b))
 		defer r.Close()
-		out := bytes.NewBuffer(make([]byte, 0, min(4*len(b), u.limit)+bytes.MinRead))
-		if _, err := out.ReadFrom(io.LimitReader(r, int64(u.limit)+1)); err != nil {
-			return nil, fmt.Errorf("unpack %s: %w", c, err)
-		}
-		if out.Len() > u.limit {
-			return nil, u.tooLarge()
-		}
-		return out.Bytes(), nil
+		w := bytes.NewBuffer(dst)
+		_, err = w.ReadFrom(io.LimitReader(r, int64(u.limit)+1))
+		out = w.Bytes()
 	default:
 		return nil, fmt.Errorf("unknown compression %d", codec)
 	}
+	switch {
+	case errors.Is(err, errTooLarge), err == nil && len(out)-from > u.limit:
+		return nil, u.tooLarge()
+	case err != nil:
+		return nil, fmt.Errorf("unpack %s: %w", compress.Compression(codec), err)
+	}
+	return out, nil
 }
 
-func (u *unpacker) unzstd(b []byte) ([]byte, error) {
+// size guesses how much b unpacks to, from what it says of itself or else as the one before.
+func (u *unpacker) size(codec int8, b []byte, ratio float64) int {
+	n := int(float64(len(b))*ratio*1.1) + 1024
+	switch compress.Compression(codec) {
+	case compress.None:
+		n = len(b)
+	case compress.Snappy:
+		if d, err := s2.DecodedLen(b); err == nil && !bytes.HasPrefix(b, xerial) {
+			n = d
+		}
+	case compress.Zstd:
+		var h zstd.Header
+		if h.Decode(b) == nil && h.HasFCS {
+			n = int(min(h.FrameContentSize, uint64(u.limit))) + 64
+		}
+	}
+	return min(n, u.limit+64)
+}
+
+func (u *unpacker) unzstd(dst, b []byte) ([]byte, error) {
 	if u.zstd == nil {
 		var err error
 		u.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(uint64(u.limit)))
 		if err != nil {
-			return nil, fmt.Errorf("unpack zstd: %w", err)
+			return nil, err
 		}
 	}
-	out, err := u.zstd.DecodeAll(b, nil)
-	switch {
-	case errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, zstd.ErrWindowSizeExceeded):
-		return nil, u.tooLarge()
-	case err != nil:
-		return nil, fmt.Errorf("unpack zstd: %w", err)
+	from := len(dst)
+	out, err := u.zstd.DecodeAll(b, dst[from:from:cap(dst)])
+	if errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrWindowSizeExceeded) {
+		return nil, errTooLarge
 	}
-	return out, nil
+	if err == nil && cap(dst) > from && len(out) > 0 && &out[0] == &dst[from : from+1][0] {
+		return dst[:from+len(out)], nil // it was unpacked in place
+	}
+	return append(dst, out...), err
+}
+
+// xerial is how the blocks of Java's and kafka-go's snappy begin; others write one plain block.
+var xerial = []byte{0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0}
+
+func (u *unpacker) unsnappy(dst, b []byte) ([]byte, error) {
+	if !bytes.HasPrefix(b, xerial) {
+		return u.snappyBlock(dst, b, u.limit)
+	}
+	if len(b) < 16 {
+		return nil, io.ErrUnexpectedEOF
+	}
+	b = b[16:] // with two versions
+	limit := len(dst) + u.limit
+	for len(b) > 0 {
+		if len(b) < 4 || uint64(binary.BigEndian.Uint32(b)) > uint64(len(b)-4) {
+			return nil, io.ErrUnexpectedEOF
+		}
+		n := int(binary.BigEndian.Uint32(b))
+		var err error
+		if dst, err = u.snappyBlock(dst, b[4:4+n], limit-len(dst)); err != nil {
+			return nil, err
+		}
+		b = b[4+n:]
+	}
+	return dst, nil
+}
+
+func (u *unpacker) snappyBlock(dst, b []byte, limit int) ([]byte, error) {
+	n, err := s2.DecodedLen(b)
+	if err != nil {
+		return nil, err
+	}
+	if n > limit {
+		return nil, errTooLarge
+	}
+	from := len(dst)
+	dst = slices.Grow(dst, n)[:from+n]
+	if _, err := s2.Decode(dst[from:], b); err != nil {
+		return nil, err
+	}
+	return dst, nil
+}
+
+// unlz4 reads a frame of lz4. Its checksums are not looked at: the batch has one of its own.
+func (u *unpacker) unlz4(dst, b []byte) ([]byte, error) {
+	if len(b) < 7 || binary.LittleEndian.Uint32(b) != 0x184D2204 {
+		return nil, errors.New("not a frame")
+	}
+	const (
+		independent, blockSum, sized, dict = 1 << 5, 1 << 4, 1 << 3, 1
+		stored                             = 1 << 31
+	)
+	flags, most := b[4], 1<<(8+2*(b[5]>>4&7)) // 64 KiB, 256 KiB, 1 MiB, 4 MiB
+	head := 7
+	if flags&sized != 0 {
+		head += 8
+	}
+	if flags&dict != 0 {
+		head += 4
+	}
+	from, rest := len(dst), b[min(head, len(b)):]
+	for {
+		if len(rest) < 4 {
+			return nil, io.ErrUnexpectedEOF
+		}
+		word := binary.LittleEndian.Uint32(rest)
+		n := int(word &^ stored)
+		rest = rest[4:]
+		if n == 0 {
+			return dst, nil
+		}
+		if n > len(rest) {
+			return nil, io.ErrUnexpectedEOF
+		}
+		if word&stored != 0 {
+			dst = append(dst, rest[:n]...)
+		} else {
+			var before []byte
+			if flags&independent == 0 {
+				before = dst[max(from, len(dst)-64<<10):]
+			}
+			var err error
+			if dst, err = lz4Block(dst, rest[:n], before, most); err != nil {
+				return nil, err
+			}
+		}
+		if len(dst)-from > u.limit {
+			return nil, errTooLarge
+		}
+		rest = rest[n:]
+		if flags&blockSum != 0 {
+			rest = rest[min(4, len(rest)):]
+		}
+	}
+}
+
+// lz4Block unpacks one block, whose size nobody knows before. It is at most the frame's.
+func lz4Block(dst, b, before []byte, most int) ([]byte, error) {
+	for room := min(max(cap(dst)-len(dst), 2*len(b)), most); ; room = min(2*room, most) {
+		dst = slices.Grow(dst, room)
+		n, err := lz4.UncompressBlockWithDict(b, dst[len(dst):len(dst)+room], before)
+		if err == nil {
+			return dst[:len(dst)+n], nil
+		}
+		if room == most {
+			return nil, err
+		}
+	}
 }
 
 func (u *unpacker) close() {
 	if u.zstd != nil {
 		u.zstd.Close()
+		u.zstd = nil
 	}
 }
 

@@ -21,6 +21,11 @@ type exchange struct {
 	newest   int16 // the newest version without flexible encoding
 	req      kmsg.Request
 	res      kmsg.Response
+
+	// room gives memory for the response's body, whose texts and bytes are parts of it; new
+	// memory if nil. After an error it must not be used again: the exchange may be still under way.
+	room func(n int) []byte
+	body []byte
 }
 
 // ApiKey is kafka-go's name for the kind of request.
@@ -57,14 +62,17 @@ func (e *exchange) exchange(rw io.ReadWriter) error {
 	if got := binary.BigEndian.Uint32(head[4:]); got != correlation {
 		return fmt.Errorf("response for request %d, want %d", got, correlation)
 	}
-	body := make([]byte, size)
-	if _, err := io.ReadFull(rw, body); err != nil {
+	if e.room != nil {
+		e.body = e.room(int(size))[:size]
+	} else {
+		e.body = make([]byte, size)
+	}
+	if _, err := io.ReadFull(rw, e.body); err != nil {
 		return err
 	}
 	e.res = e.req.ResponseKind()
 	e.res.SetVersion(e.req.GetVersion())
-	// Unsafe shares memory with body, which is ours and never written again.
-	if err := e.res.(interface{ UnsafeReadFrom([]byte) error }).UnsafeReadFrom(body); err != nil {
+	if err := e.res.(interface{ UnsafeReadFrom([]byte) error }).UnsafeReadFrom(e.body); err != nil {
 		return fmt.Errorf("decode %s response: %w", kmsg.NameForKey(e.req.Key()), err)
 	}
 	return nil

@@ -23,12 +23,14 @@ type fetchRequest struct {
 	wait      time.Duration
 	maxBytes  int32
 	clientID  string
+	room      func(int) []byte // see exchange
 }
 
 // fetched is one partition's answer.
 type fetched struct {
 	highWatermark int64
 	batches       []byte
+	body          []byte // what batches are a part of
 }
 
 // fetch reads from offset on, waiting up to wait if there is nothing yet.
@@ -48,12 +50,13 @@ func fetch(ctx context.Context, client *kgo.Client, r fetchRequest) (fetched, er
 	ctx, cancel := context.WithTimeout(ctx, r.wait+rpcTimeout)
 	defer cancel()
 	m, err := client.Transport.RoundTrip(ctx, client.Addr, &toLeader{
-		exchange: exchange{clientID: r.clientID, newest: fetchVersion, req: req}, topic: r.topic, partition: r.partition,
+		exchange: exchange{clientID: r.clientID, newest: fetchVersion, req: req, room: r.room}, topic: r.topic, partition: r.partition,
 	})
 	if err != nil {
 		return fetched{}, err
 	}
-	res := m.(*toLeader).res.(*kmsg.FetchResponse)
+	done := m.(*toLeader)
+	res := done.res.(*kmsg.FetchResponse)
 	if res.ErrorCode != 0 {
 		return fetched{}, kgo.Error(res.ErrorCode)
 	}
@@ -64,5 +67,5 @@ func fetch(ctx context.Context, client *kgo.Client, r fetchRequest) (fetched, er
 	if p.ErrorCode != 0 {
 		return fetched{}, kgo.Error(p.ErrorCode)
 	}
-	return fetched{highWatermark: p.HighWatermark, batches: p.RecordBatches}, nil
+	return fetched{highWatermark: p.HighWatermark, batches: p.RecordBatches, body: done.body}, nil
 }

@@ -14,27 +14,26 @@ import (
 // fetchWait is how long a broker holds a fetch that finds nothing.
 const fetchWait = 500 * time.Millisecond
 
-// chunk is a piece of one partition, [begin, next), on its way from a fetcher to Poll.
+// chunk is a piece of one partition up to next, on its way from a fetcher to Poll.
 type chunk struct {
-	begin, next int64
-	records     []Record
-	bad         []Unreadable
-	highWater   int64
-	bytes       int
+	next      int64
+	batches   []storedBatch
+	body      []byte // what the batches are parts of
+	highWater int64
 
-	lost  bool // nobody can read [begin, next) any more
+	lost  bool // nobody can read what is before next any more
 	reset bool // the log ends before where we were; reading goes on at next
 	err   error
 }
 
-// fetcher reads one partition ahead of Poll: one goroutine, at most two chunks in flight.
+// fetcher reads one partition ahead of Poll: one goroutine, at most one chunk in flight.
 type fetcher struct {
 	client    *kgo.Client
 	clientID  string
 	topic     string
 	partition int32
-	maxBytes  int32 // what one fetch asks for, and about what one chunk unpacks to
-	unpacker  unpacker
+	maxBytes  int32 // what one fetch asks for
+	pool      *pool
 	stats     *Stats
 	log       *slog.Logger
 
@@ -47,14 +46,13 @@ type fetcher struct {
 
 // run reads from offset on until ctx ends.
 func (f *fetcher) run(ctx context.Context, offset int64) {
-	defer f.unpacker.close()
 	failing := time.Time{}
 	pause := 50 * time.Millisecond
 	maxBytes := f.maxBytes
 	for ctx.Err() == nil {
 		sent := time.Now()
 		got, err := fetch(ctx, f.client, fetchRequest{
-			topic: f.topic, partition: f.partition, offset: offset, wait: fetchWait, maxBytes: maxBytes, clientID: f.clientID,
+			topic: f.topic, partition: f.partition, offset: offset, wait: fetchWait, maxBytes: maxBytes, clientID: f.clientID, room: f.pool.get,
 		})
 		if errors.Is(err, kgo.OffsetOutOfRange) {
 			var c chunk
@@ -89,6 +87,7 @@ func (f *fetcher) run(ctx context.Context, offset int64) {
 		f.highWater.Store(got.highWatermark)
 		if len(got.batches) == 0 && offset == got.highWatermark {
 			f.end.Store(&End{Offset: offset, At: sent})
+			f.pool.put(got.body)
 			continue
 		}
 		f.stats.fetching.Add(int64(time.Since(sent)))
@@ -107,56 +106,27 @@ func (f *fetcher) run(ctx context.Context, offset int64) {
 	}
 }
 
-// deliver decodes a response and sends it on in chunks, so that a response that unpacks to
-// much more than its size is never in memory at once.
+// deliver cuts a response into stored batches and sends it on.
 func (f *fetcher) deliver(ctx context.Context, offset int64, got fetched) (next int64, ok bool) {
-	c := chunk{begin: offset, next: offset, highWater: got.highWatermark}
-	rest := got.batches
+	c := chunk{next: offset, highWater: got.highWatermark, body: got.body}
 	began := time.Now()
-	for {
+	for rest := got.batches; ; {
 		var s storedBatch
 		var whole bool
 		if s, rest, whole = cutBatch(rest); !whole {
 			break
 		}
-		if s.end <= offset {
-			continue
-		}
-		switch {
-		case s.control():
-			f.stats.Control.Add(1)
-		default:
-			before := len(c.records)
-			if c.records == nil {
-				c.records = make([]Record, 0, min(max(int(s.count), 0), 4096))
-			}
-			records, n, err := s.decode(c.records, f.topic, f.partition, offset, &f.unpacker)
-			c.records, c.bytes = records, c.bytes+n
-			if err != nil {
-				f.stats.Unreadable.Add(1)
-				c.bad = append(c.bad, Unreadable{Begin: max(s.first, offset), End: s.end, Bytes: s.size, Append: s.time(0), Reason: err.Error()})
-				f.log.Error("kafka: a stored batch cannot be read; skipping it", "topic", f.topic, "partition", f.partition,
-					"first", s.first, "end", s.end, "bytes", s.size, "error", err)
-			}
-			f.stats.Records.Add(int64(len(c.records) - before))
+		if s.end > offset {
+			c.batches, c.next = append(c.batches, s), max(c.next, s.end)
 			f.stats.Bytes.Add(int64(s.size))
-		}
-		c.next = max(c.next, s.end)
-		if c.bytes >= int(f.maxBytes) {
-			f.stats.unpacking.Add(int64(time.Since(began)))
-			if !f.send(ctx, c) {
-				return 0, false
-			}
-			began = time.Now()
-			offset = c.next
-			c = chunk{begin: offset, next: offset, highWater: got.highWatermark}
 		}
 	}
 	f.stats.unpacking.Add(int64(time.Since(began)))
-	if c.next > c.begin {
-		return c.next, f.send(ctx, c)
+	if c.next == offset {
+		f.pool.put(got.body)
+		return offset, true
 	}
-	return c.next, true
+	return c.next, f.send(ctx, c)
 }
 
 func (f *fetcher) send(ctx context.Context, c chunk) bool {
@@ -198,7 +168,7 @@ func (f *fetcher) relocate(ctx context.Context, offset int64) (chunk, error) {
 		return chunk{}, err
 	}
 	b := all[f.partition]
-	c := chunk{begin: offset, next: b.first, highWater: b.last}
+	c := chunk{next: b.first, highWater: b.last}
 	switch {
 	case offset < b.first:
 		c.lost = true

@@ -111,14 +111,18 @@ func TestRebalance(t *testing.T) {
 						}
 						break
 					}
+					var read []string
+					for _, r := range b.Ranges {
+						for _, rec := range r.Records {
+							read = append(read, fmt.Sprint(r.Partition, rec.Offset))
+						}
+					}
 					if c.Commit(ctx, b) != nil {
 						continue
 					}
 					mu.Lock()
-					for _, r := range b.Ranges {
-						for _, rec := range r.Records {
-							seen[fmt.Sprint(r.Partition, rec.Offset)]++
-						}
+					for _, at := range read {
+						seen[at]++
 					}
 					mu.Unlock()
 				}

@@ -28,6 +28,12 @@ type part struct {
 	cur  chunk // what is left of the chunk in hand: [next, cur.next)
 	have bool
 	gap  bool // the next range begins after a jump
+
+	left    []Record     // of the stored batch that was opened last, in order
+	cutInto []Record     // memory of left
+	bad     []Unreadable // that were opened and not handed out yet
+	block   []byte       // what the last stored batches were unpacked to
+	ratio   float64      // of unpacking the last one
 }
 
 // builder collects the ranges of one batch.
@@ -47,13 +53,13 @@ func (b *builder) skips(p *part) bool {
 func (b *builder) full() bool { return b.rows >= b.maxRows || b.bytes >= b.maxBytes }
 
 // rangeOf is the range of p that is being built.
-func (b *builder) rangeOf(p *part, topic string, replay bool) *Range {
+func (c *Consumer) rangeOf(b *builder, p *part, replay bool) *Range {
 	for i := range b.ranges {
 		if b.ranges[i].Partition == p.id {
 			return &b.ranges[i]
 		}
 	}
-	b.ranges = append(b.ranges, Range{Topic: topic, Partition: p.id, Begin: p.next, End: p.next, Replay: replay})
+	b.ranges = append(b.ranges, Range{Topic: c.opts.Topic, Partition: p.id, Begin: p.next, End: p.next, Replay: replay, memory: c.newMemory()})
 	return &b.ranges[len(b.ranges)-1]
 }
 
@@ -115,11 +121,11 @@ func (c *Consumer) fill(b *builder) error {
 			}
 			switch {
 			case p.next < p.replayTo:
-				p.move(b.rangeOf(p, c.opts.Topic, true), b, p.replayTo)
+				c.move(p, c.rangeOf(b, p, true), b, p.replayTo)
 			case p.redoTo >= 0:
 				c.fillRedo(p, b)
 			default:
-				p.move(b.rangeOf(p, c.opts.Topic, false), b, math.MaxInt64)
+				c.move(p, c.rangeOf(b, p, false), b, math.MaxInt64)
 			}
 		}
 	}
@@ -145,6 +151,7 @@ func (p *part) load() (bool, error) {
 		return false, c.err
 	case c.reset: // the log is another one now: nothing that was declared in it can be redone
 		p.next, p.replayTo, p.redoTo, p.redo, p.gap = c.next, c.next, -1, nil, true
+		p.left, p.bad = nil, nil
 		return false, nil
 	}
 	p.have = c.next > p.next
@@ -152,36 +159,39 @@ func (p *part) load() (bool, error) {
 }
 
 // move hands out what is in hand, up to offset limit and the batch's size.
-func (p *part) move(r *Range, b *builder, limit int64) {
-	records, end := p.cur.records, min(p.cur.next, limit)
-	n := 0
-	for n < len(records) && records[n].Offset < limit {
-		if b != nil && (b.rows >= b.maxRows || b.bytes >= b.maxBytes) {
-			end = records[n].Offset // what lies between is no data
+func (c *Consumer) move(p *part, r *Range, b *builder, limit int64) {
+	m, end := r.memory, min(p.cur.next, limit)
+	for {
+		for len(p.left) == 0 && len(p.cur.batches) > 0 && p.cur.batches[0].first < limit {
+			if b != nil && b.full() {
+				end = max(p.next, p.cur.batches[0].first)
+				break
+			}
+			c.open(p, r)
+		}
+		n := 0
+		for n < len(p.left) && p.left[n].Offset < limit && (b == nil || !b.full()) {
+			if b != nil {
+				b.rows++
+				b.bytes += len(p.left[n].Key) + len(p.left[n].Value) + 64
+			}
+			n++
+		}
+		if n == 0 {
 			break
 		}
-		if b != nil {
-			b.rows++
-			b.bytes += len(records[n].Key) + len(records[n].Value) + 64
-		}
-		n++
+		m.records, p.left = append(m.records, p.left[:n]...), p.left[n:]
 	}
-	if r.Records == nil {
-		r.Records = records[:n:n] // shares the chunk's memory, which is not used again
-	} else {
-		if cap(r.Records)-len(r.Records) < n && b != nil { // room for what is on its way, instead of doubling
-			share := int64(b.maxRows / max(1, len(b.only), len(b.ranges)))
-			r.Records = slices.Grow(r.Records, n+int(min(p.behind(), share)))
-		}
-		r.Records = append(r.Records, records[:n]...)
+	if len(p.left) > 0 && p.left[0].Offset < limit {
+		end = p.left[0].Offset // what lies between is no data
 	}
-	p.cur.records = records[n:]
-	for len(p.cur.bad) > 0 && p.cur.bad[0].Begin < end {
-		u := p.cur.bad[0]
+	r.Records = m.records
+	for len(p.bad) > 0 && p.bad[0].Begin < end {
+		u := p.bad[0]
 		if u.End > end {
-			p.cur.bad[0].Begin, u.End = end, end
+			p.bad[0].Begin, u.End = end, end
 		} else {
-			p.cur.bad = p.cur.bad[1:]
+			p.bad = p.bad[1:]
 		}
 		r.Unreadable = append(r.Unreadable, u)
 	}
@@ -192,16 +202,70 @@ func (p *part) move(r *Range, b *builder, limit int64) {
 	r.Gap, p.gap = r.Gap || p.gap, false
 	r.HighWatermark = p.cur.highWater
 	r.End, p.next = end, end
-	p.have = p.next < p.cur.next
+	if p.have = p.next < p.cur.next; !p.have {
+		c.pool.put(p.cur.body)
+		p.cur = chunk{}
+	}
+}
+
+// open unpacks the next stored batch of the chunk in hand. That happens here and not in the
+// fetcher, so that what is read ahead is in memory as it is stored.
+func (c *Consumer) open(p *part, r *Range) {
+	s := p.cur.batches[0]
+	p.cur.batches = p.cur.batches[1:]
+	if s.end <= p.next {
+		return
+	}
+	if s.control() {
+		c.stats.Control.Add(1)
+		return
+	}
+	began := time.Now()
+	defer func() { c.stats.unpacking.Add(int64(time.Since(began))) }()
+	raw, err := c.unpack(p, &s, r.memory)
+	if err == nil {
+		p.cutInto, err = s.cut(p.cutInto[:0], raw, c.opts.Topic, p.id, p.next)
+		p.left = p.cutInto
+	}
+	if err != nil {
+		p.left = nil
+		c.stats.Unreadable.Add(1)
+		p.bad = append(p.bad, Unreadable{Begin: max(s.first, p.next), End: s.end, Bytes: s.size, Append: s.time(0), Reason: err.Error()})
+		c.log.Error("kafka: a stored batch cannot be read; skipping it", "topic", c.opts.Topic, "partition", p.id,
+			"first", s.first, "end", s.end, "bytes", s.size, "error", err)
+	}
+	c.stats.Records.Add(int64(len(p.left)))
+}
+
+// unpack puts a stored batch behind the one before it in the partition's block. A block goes
+// with the range that finds it full: those that share it were committed before, or are this one.
+func (c *Consumer) unpack(p *part, s *storedBatch, m *memory) ([]byte, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	if need := c.unpacker.size(s.codec(), s.records, p.ratio); cap(p.block)-len(p.block) < need {
+		m.blocks = append(m.blocks, p.block)
+		p.block = c.pool.get(max(need, blockSize))
+	}
+	from := len(p.block)
+	out, err := c.unpacker.unpack(p.block, s.codec(), s.records)
+	if err != nil {
+		return nil, err
+	}
+	if cap(out) != cap(p.block) { // it moved; earlier records still lie in the old block
+		m.blocks = append(m.blocks, p.block)
+	}
+	p.block, p.ratio = out, float64(len(out)-from)/float64(max(len(s.records), 1))
+	return out[from:], nil
 }
 
 // fillRedo rebuilds a batch that was found declared, whole and with the same borders,
 // whatever its size: its first declaration had the limits.
 func (c *Consumer) fillRedo(p *part, b *builder) {
 	if p.redo == nil {
-		p.redo = &Range{Topic: c.opts.Topic, Partition: p.id, Begin: p.next, End: p.next, Redo: true}
+		p.redo = &Range{Topic: c.opts.Topic, Partition: p.id, Begin: p.next, End: p.next, Redo: true, memory: c.newMemory()}
 	}
-	p.move(p.redo, nil, p.redoTo)
+	c.move(p, p.redo, nil, p.redoTo)
 	if p.next == p.redoTo {
 		b.add(p)
 	}

@@ -78,30 +78,37 @@ func (s *storedBatch) time(delta int64) time.Time {
 	return time.UnixMilli(s.firstTime + delta).UTC()
 }
 
-// decode appends the records at or after from to dst. u bounds the decompressed size.
-// On an error dst is returned as it came.
-func (s *storedBatch) decode(dst []Record, topic string, partition int32, from int64, u *unpacker) ([]Record, int, error) {
+func (s *storedBatch) codec() int8 { return int8(s.attributes & attrCodec) }
+
+// decode is for those who keep the records: they lie in memory of their own.
+func (s *storedBatch) decode(topic string, partition int32, from int64, u *unpacker) ([]Record, error) {
 	if s.err != nil {
-		return dst, 0, s.err
+		return nil, s.err
 	}
-	raw, err := u.unpack(int8(s.attributes&attrCodec), s.records)
+	raw, err := u.unpack(nil, s.codec(), s.records)
 	if err != nil {
-		return dst, 0, err
+		return nil, err
 	}
+	return s.cut(nil, raw, topic, partition, from)
+}
+
+// cut appends the records at or after from to dst. They share the memory of raw, the batch
+// unpacked. On an error dst is returned as it came.
+func (s *storedBatch) cut(dst []Record, raw []byte, topic string, partition int32, from int64) ([]Record, error) {
 	// A record takes at least 7 bytes, so a forged count cannot make us allocate much.
 	if s.count < 0 || int64(s.count) > int64(len(raw)/7)+1 {
-		return dst, 0, fmt.Errorf("claims %d records in %d bytes", s.count, len(raw))
+		return dst, fmt.Errorf("claims %d records in %d bytes", s.count, len(raw))
 	}
 	out, rest := dst, raw
 	for i := range s.count {
 		length, n := binary.Varint(rest)
 		if n <= 0 || length < 0 || length > int64(len(rest)-n) {
-			return dst, 0, fmt.Errorf("record %d of %d: its length is not possible", i+1, s.count)
+			return dst, fmt.Errorf("record %d of %d: its length is not possible", i+1, s.count)
 		}
 		end := n + int(length)
 		var k kmsg.Record
 		if err := k.UnsafeReadFrom(rest[:end]); err != nil {
-			return dst, 0, fmt.Errorf("record %d of %d: %w", i+1, s.count, err)
+			return dst, fmt.Errorf("record %d of %d: %w", i+1, s.count, err)
 		}
 		rest = rest[end:]
 		offset := s.first + int64(k.OffsetDelta)
@@ -121,5 +128,5 @@ func (s *storedBatch) decode(dst []Record, topic string, partition int32, from i
 		}
 		out = append(out, r)
 	}
-	return out, len(raw), nil
+	return out, nil
 }

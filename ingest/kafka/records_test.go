@@ -44,7 +44,7 @@ func TestAppendTimeIsTheBrokers(t *testing.T) {
 		if !ok || len(rest) != 0 {
 			t.Fatal("the batch is not whole")
 		}
-		got, _, err := s.decode(nil, "t", 3, 101, &unpacker{limit: 1 << 20})
+		got, err := s.decode("t", 3, 101, &unpacker{limit: 1 << 20})
 		if err != nil || len(got) != 1 {
 			t.Fatalf("%v, %v; want the one record from 101 on", got, err)
 		}
@@ -81,7 +81,7 @@ func TestBombsAndDamageAreReported(t *testing.T) {
 			t.Errorf("%s: not whole", name)
 			continue
 		}
-		got, _, err := s.decode(nil, "t", 0, 0, &unpacker{limit: 1 << 20})
+		got, err := s.decode("t", 0, 0, &unpacker{limit: 1 << 20})
 		if err == nil || !strings.Contains(err.Error(), c.says) || len(got) != 0 {
 			t.Errorf("%s: %d records, %v; want an error that says %q", name, len(got), err, c.says)
 		}
@@ -107,7 +107,7 @@ func FuzzCutBatch(f *testing.F) {
 				return
 			}
 			s.err = nil // go past the checksum, as a hostile producer would
-			records, _, err := s.decode(nil, "t", 0, s.first, u)
+			records, err := s.decode("t", 0, s.first, u)
 			if err != nil && len(records) > 0 {
 				t.Fatal("records with an error")
 			}

@@ -61,7 +61,7 @@ func scanPartition(ctx context.Context, client *kgo.Client, id, topic string, p 
 				break
 			}
 			if !s.control() && s.end > at {
-				records, _, err := s.decode(nil, topic, p, at, u)
+				records, err := s.decode(topic, p, at, u)
 				if err != nil {
 					return fmt.Errorf("batch at offset %d: %w", s.first, err)
 				}

@@ -14,9 +14,9 @@ type Header struct {
 }
 
 // Record is one Kafka record. Append is the broker's append time (LogAppendTime), or the
-// producer's stamp where the broker ignores LogAppendTime (kfake). Key and Value belong to
-// the receiver: nothing here writes to their memory again, but they share it with the
-// other records of their fetch, so a record kept for long is better copied.
+// producer's stamp where the broker ignores LogAppendTime (kfake). Key, Value and Headers are
+// the receiver's until their batch is committed; then their memory is used again, so what is
+// kept for longer must be copied. Those of Scan stay as they are.
 type Record struct {
 	Topic      string
 	Partition  int32
@@ -51,6 +51,8 @@ type Range struct {
 
 	// Unreadable parts of the range: a batch that breaks a limit or is corrupt.
 	Unreadable []Unreadable
+
+	memory *memory // that goes back to the consumer; nil elsewhere
 }
 
 // Part is the range between two of its offsets. It shares the records.

@@ -1,0 +1,4 @@
+package kafka
+
+// Poison makes a consumer overwrite the memory that it takes back.
+func Poison(c *Consumer) { c.pool.poison = true }
