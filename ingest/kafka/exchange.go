@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 
-	kgo "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -21,6 +20,8 @@ type exchange struct {
 	newest   int16 // the newest version without flexible encoding
 	req      kmsg.Request
 	res      kmsg.Response
+
+	out []byte // memory for the request; may be nil
 
 	// room gives memory for the response's body, whose texts and bytes are parts of it; new
 	// memory if nil. After an error it must not be used again: the exchange may be still under way.
@@ -40,7 +41,10 @@ func (e *exchange) Required(versions map[protocol.ApiKey]int16) bool {
 // exchange writes the request and reads the response.
 func (e *exchange) exchange(rw io.ReadWriter) error {
 	const correlation = 1 // one request at a time on a connection
-	out := make([]byte, 4, 256)
+	if e.out == nil {
+		e.out = make([]byte, 0, 256)
+	}
+	out := append(e.out[:0], 0, 0, 0, 0)
 	out = binary.BigEndian.AppendUint16(out, uint16(e.req.Key()))
 	out = binary.BigEndian.AppendUint16(out, uint16(e.req.GetVersion()))
 	out = binary.BigEndian.AppendUint32(out, correlation)
@@ -48,6 +52,7 @@ func (e *exchange) exchange(rw io.ReadWriter) error {
 	out = append(out, e.clientID...)
 	out = e.req.AppendTo(out)
 	binary.BigEndian.PutUint32(out, uint32(len(out)-4))
+	e.out = out
 	if _, err := rw.Write(out); err != nil {
 		return err
 	}
@@ -92,15 +97,7 @@ func (t *toLeader) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
 
 // Broker finds the leader.
 func (t *toLeader) Broker(cluster protocol.Cluster) (protocol.Broker, error) {
-	p, ok := cluster.Topics[t.topic].Partitions[t.partition]
-	if !ok {
-		return protocol.Broker{ID: -1}, kgo.UnknownTopicOrPartition
-	}
-	b, ok := cluster.Brokers[p.Leader]
-	if !ok {
-		return protocol.Broker{ID: -1}, kgo.LeaderNotAvailable
-	}
-	return b, nil
+	return leaderOf(cluster, t.topic, t.partition)
 }
 
 // toCoordinator routes an exchange to a group's coordinator.

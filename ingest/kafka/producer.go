@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,9 +26,11 @@ type ProducerOptions struct {
 
 // Producer writes records with acks=all. Any number of goroutines may use it.
 type Producer struct {
-	client *kgo.Client
-	codec  kgo.Compression
-	opts   ProducerOptions
+	client   *kgo.Client
+	clientID string
+	codec    kgo.Compression
+	opts     ProducerOptions
+	encoders sync.Pool // of *encoder
 
 	mu     sync.Mutex
 	counts map[string]partitions // guarded by mu
@@ -44,7 +47,7 @@ func NewProducer(cfg Config, opts ProducerOptions) (*Producer, error) {
 	opts.BatchBytes = cmp.Or(opts.BatchBytes, 900_000)
 	opts.Timeout = cmp.Or(opts.Timeout, 30*time.Second)
 	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
-	p := &Producer{opts: opts, counts: map[string]partitions{}}
+	p := &Producer{opts: opts, clientID: cfg.clientID(), counts: map[string]partitions{}}
 	if opts.Compression != "none" {
 		if err := p.codec.UnmarshalText([]byte(opts.Compression)); err != nil {
 			return nil, fmt.Errorf("kafka producer: compression %q: want none, zstd, lz4, snappy or gzip", opts.Compression)
@@ -71,11 +74,6 @@ func PartitionFor(key []byte, n int) int32 {
 	return int32(h.Sum32() % uint32(n))
 }
 
-type target struct {
-	topic     string
-	partition int32
-}
-
 // Produce writes the records and returns when all are durable. Partition >= 0 is taken as it
 // is, below zero the key decides. After an error some may be written, and a retry after a
 // lost answer may have written some twice: there is no idempotence here, so records carry
@@ -87,52 +85,54 @@ func (p *Producer) Produce(ctx context.Context, records []Record) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.opts.Timeout)
 	defer cancel()
-	to := map[target][]Record{}
-	for i := range records {
-		r := &records[i]
-		at := target{r.Topic, r.Partition}
-		if at.partition < 0 {
-			n, err := p.partitions(ctx, r.Topic)
-			if err != nil {
-				return fmt.Errorf("produce to %s: %w", r.Topic, err)
+	boxes, err := p.sorted(ctx, records)
+	if err != nil {
+		return err
+	}
+	var lost []error
+	told, pause := false, firstPause
+	for len(boxes) > 0 {
+		p.send(ctx, boxes)
+		var trouble *outbox
+		boxes = slices.DeleteFunc(boxes, func(b *outbox) bool {
+			if b.err == nil {
+				b.records, b.failed = b.records[b.n:], time.Time{}
+				return len(b.records) == 0
 			}
-			at.partition = PartitionFor(r.Key, n)
+			if b.failed.IsZero() {
+				b.failed = time.Now()
+			}
+			if !transient(b.err) || unknownTopic(b.err) && time.Since(b.failed) > topicTakes {
+				lost = append(lost, b.lost())
+				return true
+			}
+			trouble = b
+			return false
+		})
+		if trouble == nil {
+			pause = firstPause
+			continue
 		}
-		to[at] = append(to[at], *r)
-	}
-	if len(to) == 1 {
-		for at, rs := range to {
-			return p.produceTo(ctx, at, rs)
+		if !told {
+			told = true
+			p.opts.Logger.Warn("kafka: produce failed; trying again", "topic", trouble.topic, "partition", trouble.partition, "error", trouble.err)
 		}
+		if !pauseFor(ctx, pause) {
+			for _, b := range boxes {
+				lost = append(lost, b.lost())
+			}
+			break
+		}
+		pause = min(2*pause, 2*time.Second)
 	}
-	errs := make(chan error, len(to))
-	for at, rs := range to {
-		go func() { errs <- p.produceTo(ctx, at, rs) }()
-	}
-	var all []error
-	for range to {
-		all = append(all, <-errs)
-	}
-	return errors.Join(all...)
+	return errors.Join(lost...)
 }
 
-// produceTo writes one partition's records in order, a request at a time.
-func (p *Producer) produceTo(ctx context.Context, to target, records []Record) error {
-	for len(records) > 0 {
-		n, size := 0, 0
-		for n < len(records) {
-			size += recordSize(&records[n])
-			if n > 0 && size > p.opts.BatchBytes {
-				break
-			}
-			n++
-		}
-		if err := p.send(ctx, to, records[:n]); err != nil {
-			return fmt.Errorf("produce %d records to %s/%d: %w", len(records), to.topic, to.partition, explain(err, to.topic, ""))
-		}
-		records = records[n:]
-	}
-	return nil
+// firstPause is before the second try.
+const firstPause = 50 * time.Millisecond
+
+func (b *outbox) lost() error {
+	return fmt.Errorf("produce %d records to %s/%d: %w", len(b.records), b.topic, b.partition, explain(b.err, b.topic, ""))
 }
 
 func recordSize(r *Record) int {
@@ -141,55 +141,6 @@ func recordSize(r *Record) int {
 		n += len(h.Key) + len(h.Value) + 8
 	}
 	return n
-}
-
-// wireRecords is made anew for each try: kafka-go reads a record's bytes once, and would send
-// an empty value the second time.
-func wireRecords(records []Record) []kgo.Record {
-	now := time.Now()
-	out := make([]kgo.Record, len(records))
-	for i := range records {
-		r := &records[i]
-		k := kgo.Record{Time: now, Value: kgo.NewBytes(r.Value)}
-		if r.Key != nil {
-			k.Key = kgo.NewBytes(r.Key)
-		}
-		for _, h := range r.Headers {
-			k.Headers = append(k.Headers, kgo.Header{Key: h.Key, Value: h.Value})
-		}
-		out[i] = k
-	}
-	return out
-}
-
-func (p *Producer) send(ctx context.Context, to target, records []Record) error {
-	var err error
-	told := false
-	began := time.Now()
-	for range backoff(ctx, 0) {
-		rctx, cancel := context.WithTimeout(ctx, rpcTimeout)
-		var res *kgo.ProduceResponse
-		res, err = p.client.Produce(rctx, &kgo.ProduceRequest{
-			Topic: to.topic, Partition: int(to.partition), RequiredAcks: kgo.RequireAll,
-			Records: kgo.NewRecordReader(wireRecords(records)...), Compression: p.codec,
-		})
-		cancel()
-		if err == nil {
-			err = res.Error
-		}
-		if err == nil || !transient(err) {
-			return err
-		}
-		freshen(p.client, err)
-		if unknownTopic(err) && time.Since(began) > topicTakes {
-			return kgo.UnknownTopicOrPartition
-		}
-		if !told {
-			told = true
-			p.opts.Logger.Warn("kafka: produce failed; trying again", "topic", to.topic, "partition", to.partition, "error", err)
-		}
-	}
-	return err
 }
 
 func (p *Producer) partitions(ctx context.Context, topic string) (int, error) {
