@@ -222,7 +222,13 @@ func (d *Detector) lengthen(w time.Duration) {
 // implied are the fields that a stream's points cannot do without.
 func (r *Rule) implied(stream int) []Field {
 	s := &r.streams[stream]
-	return append(slices.Clone(s.joined), s.field)
+	out := append(slices.Clone(s.joined), s.field)
+	for _, t := range r.GroupBy {
+		if len(t.Fields) == 1 && t.Label == "" {
+			out = append(out, t.Fields[0])
+		}
+	}
+	return out
 }
 
 // streamOf is the place of the one bit that a condition of several adds.

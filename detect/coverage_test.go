@@ -117,3 +117,17 @@ tests:
 		}
 	}
 }
+
+// An event without a field of group_by is skipped anyway, so no test can decide that it is asked for.
+func TestCoverageOfWhatGroupingAsks(t *testing.T) {
+	for _, p := range ruleSet(t, `match: {type: tool_call, actor.client_id|exists: true}
+group_by: [actor.client_id]
+tests:
+  - {name: fires, expect: {alerts: 1}, events: [{event: {type: tool_call, actor.client_id: c}}]}
+  - {name: quiet, expect: {alerts: 0}, events: [{event: {type: discovery, actor.client_id: c}}]}
+`).Coverage(nil)[0].Parts {
+		if !p.Decided {
+			t.Errorf("%s is undecided", p.Text)
+		}
+	}
+}

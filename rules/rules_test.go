@@ -48,6 +48,26 @@ func TestPackLints(t *testing.T) {
 	t.Logf("%d rules, %d groupings", len(rs.Rules()), len(rs.Groupings()))
 }
 
+// TestPackCoverage demands of every part of every rule a test that would miss it.
+func TestPackCoverage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the pack's tests for each of its parts")
+	}
+	rs, err := detect.Load(FS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := 0
+	for _, c := range rs.Coverage(nil) {
+		for _, p := range c.Parts {
+			if parts++; !p.Decided {
+				t.Errorf("%s: no test would miss %s: %s %s %s", c.Rule.Info.ID, p.Where, p.Text, p.Value, p.Instead)
+			}
+		}
+	}
+	t.Logf("%d parts", parts)
+}
+
 // TestPackMatches holds the stateless part to the tests in the rules: a rule of
 // one event fires exactly where its test says so.
 func TestPackMatches(t *testing.T) {
