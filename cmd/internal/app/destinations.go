@@ -41,6 +41,16 @@ func (a *App) destinations() ([]alerting.Destination, error) {
 		out = append(out, d)
 		configured++
 	}
+	if c.Webhook.URL.IsSet() {
+		d, err := alerting.NewWebhook(alerting.WebhookOptions{
+			URL: secret.New(c.Webhook.URL.Reveal()), Key: secret.New(c.Webhook.SigningKey.Reveal()),
+		})
+		if err != nil {
+			return nil, &SetupError{fmt.Errorf("alerting.webhook: %w", err)}
+		}
+		out = append(out, d)
+		configured++
+	}
 	if c.Preview == "always" || c.Preview == "auto" && configured == 0 {
 		a.preview = alerting.NewPreview(alerting.PreviewOptions{})
 		out = append(out, a.preview)

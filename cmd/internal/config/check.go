@@ -48,6 +48,7 @@ func (l *loader) check() {
 	l.checkKafka()
 	l.checkClickHouse()
 	l.checkAlerting()
+	l.checkWebhook()
 }
 
 // bounds checks min and max.

@@ -142,6 +142,7 @@ type Alerting struct {
 	Preview     string    `yaml:"preview" enum:"auto,always,never" doc:"Page on the admin server that shows messages as Slack would; auto shows it while no destination is set."`
 	Slack       Slack     `yaml:"slack" doc:"One thread an incident with a bot token; a webhook can only post."`
 	PagerDuty   PagerDuty `yaml:"pagerduty" doc:"Events API v2."`
+	Webhook     Webhook   `yaml:"webhook" doc:"Any program that takes a POST of JSON, picket.incident/1."`
 }
 
 type Slack struct {
@@ -158,6 +159,13 @@ type PagerDuty struct {
 	RoutingKeyFile string `yaml:"routing_key_file" format:"path" secret:"RoutingKey" doc:"File that holds the integration key."`
 	Region         string `yaml:"region" enum:"us,eu" doc:"Region of the PagerDuty account."`
 	URL            string `yaml:"url" format:"url:http,https" unset:"the region's" doc:"Events API; change it for a proxy or a test."`
+}
+
+type Webhook struct {
+	URL            Secret `yaml:"url" unset:"no webhook" doc:"Where to post; it may hold credentials. Better: url_file or ${VARIABLE}."`
+	URLFile        string `yaml:"url_file" format:"path" secret:"URL" doc:"File that holds the URL."`
+	SigningKey     Secret `yaml:"signing_key" unset:"not signed" doc:"Key of the header Picket-Signature, by which the receiver knows who posts. Better: signing_key_file or ${VARIABLE}."`
+	SigningKeyFile string `yaml:"signing_key_file" format:"path" secret:"SigningKey" doc:"File that holds the signing key."`
 }
 
 // Default is the configuration of an empty file, before Load fills in what

@@ -168,6 +168,22 @@ func (l *loader) checkAlerting() {
 	}
 }
 
+func (l *loader) checkWebhook() {
+	w := l.cfg.Alerting.Webhook
+	at := l.secretAt("alerting.webhook.url")
+	u, err := url.Parse(w.URL.Reveal())
+	switch {
+	case !w.URL.IsSet():
+		if key := l.secretAt("alerting.webhook.signing_key"); w.SigningKey.IsSet() && !l.wrong(at) {
+			l.problem(key, "set alerting.webhook.url_file", "a signing key without a webhook")
+		}
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+		l.problem(at, "write the whole of it, such as https://soar.example/picket", "this is not the URL of a webhook")
+	case u.Scheme == "http" && !allLoopback([]string{u.Host}):
+		l.warning(at, "use https", "incidents are sent unencrypted")
+	}
+}
+
 // secretAt is the path that the secret came from.
 func (l *loader) secretAt(path string) string {
 	if file := path + "_file"; l.given(file) {

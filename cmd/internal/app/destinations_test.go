@@ -1,0 +1,57 @@
+package app
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"picket/alerting"
+	"picket/cmd/internal/config"
+	"picket/detect"
+	"picket/detect/secret"
+)
+
+// A configured webhook is a destination, posts signed JSON, and needs no preview page beside it.
+func TestWebhookIsConfigured(t *testing.T) {
+	var signature, posted string
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		signature, posted = r.Header.Get("Picket-Signature"), string(body)
+	}))
+	defer receiver.Close()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"url": receiver.URL + "/in?token=t0psecret\n", "key": "signing-key-1\n", "picket.yaml": "alerting: {webhook: {url_file: url, signing_key_file: key}}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg, problems := config.Load(filepath.Join(dir, "picket.yaml"), os.LookupEnv)
+	if problems != nil {
+		t.Fatal(problems)
+	}
+	if shown := fmt.Sprintf("%v", cfg.Alerting); strings.Contains(shown, "t0psecret") || strings.Contains(shown, "signing-key-1") {
+		t.Error("the configuration shows its secrets:", shown)
+	}
+	a := &App{cfg: cfg}
+	tell, err := a.destinations()
+	if err != nil || len(tell) != 1 || tell[0].Name() != "webhook" || a.HasPreview() {
+		t.Fatalf("%v, %v, preview %t", tell, err, a.HasPreview())
+	}
+	if _, err := tell[0].Send(t.Context(), alerting.Incident{Key: "k", Alert: detect.Alert{ID: "a-1", Title: "T"}}); err != nil {
+		t.Fatal(err)
+	}
+	at, sig, _ := strings.Cut(strings.TrimPrefix(signature, "t="), ",v1=")
+	if sig != alerting.Sign(secret.New("signing-key-1"), at, []byte(posted)) || !strings.Contains(posted, alerting.IncidentSchema) {
+		t.Errorf("signature %q of %s", signature, posted)
+	}
+}
