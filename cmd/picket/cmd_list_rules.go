@@ -96,11 +96,7 @@ func newRulesListCmd(e *env) *cobra.Command {
 		Args:    cobra.NoArgs,
 		Example: "  picket rules list\n  picket rules list --json | jq -r .id",
 		RunE: func(*cobra.Command, []string) error {
-			cfg, err := e.config()
-			if err != nil {
-				return err
-			}
-			rs, err := e.rules(cfg)
+			_, rs, err := e.rulesIn("")
 			if err != nil {
 				return err
 			}
@@ -138,11 +134,7 @@ func newRulesShowCmd(e *env) *cobra.Command {
 		Example:           "  picket rules show AU-01",
 		ValidArgsFunction: e.completeRules,
 		RunE: func(_ *cobra.Command, args []string) error {
-			cfg, err := e.config()
-			if err != nil {
-				return err
-			}
-			rs, err := e.rules(cfg)
+			_, rs, err := e.rulesIn("")
 			if err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"picket/alerting"
+	"picket/cmd/internal/config"
 	"picket/detect/secret"
 )
 
@@ -13,42 +14,32 @@ func (a *App) destinations() ([]alerting.Destination, error) {
 	c := a.cfg.Alerting
 	out := a.opt.Tell
 	configured := 0
-	if c.Slack.BotToken.IsSet() {
-		d, err := alerting.NewSlack(alerting.SlackOptions{
-			Token: secret.New(c.Slack.BotToken.Reveal()), Channel: c.Slack.Channel, APIURL: c.Slack.APIURL,
-		})
-		if err != nil {
-			return nil, &SetupError{fmt.Errorf("alerting.slack: %w", err)}
+	for _, d := range []struct {
+		at   string
+		by   config.Secret // without it nobody is told
+		open func(secret.Value) (alerting.Destination, error)
+	}{
+		{"alerting.slack", c.Slack.BotToken, func(token secret.Value) (alerting.Destination, error) {
+			return alerting.NewSlack(alerting.SlackOptions{Token: token, Channel: c.Slack.Channel, APIURL: c.Slack.APIURL})
+		}},
+		{"alerting.slack.webhook_url", c.Slack.WebhookURL, func(url secret.Value) (alerting.Destination, error) {
+			return alerting.NewSlackHook(alerting.SlackHookOptions{URL: url})
+		}},
+		{"alerting.pagerduty", c.PagerDuty.RoutingKey, func(key secret.Value) (alerting.Destination, error) {
+			return alerting.NewPagerDuty(alerting.PagerDutyOptions{RoutingKey: key, Region: c.PagerDuty.Region, URL: c.PagerDuty.URL})
+		}},
+		{"alerting.webhook", c.Webhook.URL, func(url secret.Value) (alerting.Destination, error) {
+			return alerting.NewWebhook(alerting.WebhookOptions{URL: url, Key: secret.New(c.Webhook.SigningKey.Reveal())})
+		}},
+	} {
+		if !d.by.IsSet() {
+			continue
 		}
-		out = append(out, d)
-		configured++
-	}
-	if c.Slack.WebhookURL.IsSet() {
-		d, err := alerting.NewSlackHook(alerting.SlackHookOptions{URL: secret.New(c.Slack.WebhookURL.Reveal())})
+		to, err := d.open(secret.New(d.by.Reveal()))
 		if err != nil {
-			return nil, &SetupError{fmt.Errorf("alerting.slack.webhook_url: %w", err)}
+			return nil, &SetupError{fmt.Errorf("%s: %w", d.at, err)}
 		}
-		out = append(out, d)
-		configured++
-	}
-	if c.PagerDuty.RoutingKey.IsSet() {
-		d, err := alerting.NewPagerDuty(alerting.PagerDutyOptions{
-			RoutingKey: secret.New(c.PagerDuty.RoutingKey.Reveal()), Region: c.PagerDuty.Region, URL: c.PagerDuty.URL,
-		})
-		if err != nil {
-			return nil, &SetupError{fmt.Errorf("alerting.pagerduty: %w", err)}
-		}
-		out = append(out, d)
-		configured++
-	}
-	if c.Webhook.URL.IsSet() {
-		d, err := alerting.NewWebhook(alerting.WebhookOptions{
-			URL: secret.New(c.Webhook.URL.Reveal()), Key: secret.New(c.Webhook.SigningKey.Reveal()),
-		})
-		if err != nil {
-			return nil, &SetupError{fmt.Errorf("alerting.webhook: %w", err)}
-		}
-		out = append(out, d)
+		out = append(out, to)
 		configured++
 	}
 	if c.Preview == "always" || c.Preview == "auto" && configured == 0 {

@@ -14,7 +14,7 @@ const docsPage = "../../../docs/configuration.md"
 
 func TestDocsAreCurrent(t *testing.T) {
 	var b bytes.Buffer
-	if err := PrintDocs(&b); err != nil {
+	if err := printDocs(&b); err != nil {
 		t.Fatal(err)
 	}
 	if !*update {

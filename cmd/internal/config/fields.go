@@ -104,30 +104,6 @@ func scalar(s string) string {
 	return strings.TrimSuffix(string(out), "\n")
 }
 
-// kind is the type's name in the documentation.
-func (f field) kind() string {
-	switch f.value.Type() {
-	case durationType:
-		return "duration"
-	case secretType:
-		return "secret"
-	case sizeType:
-		return "size"
-	case versionType:
-		return "text"
-	}
-	switch f.value.Kind() {
-	case reflect.Slice:
-		return "list"
-	case reflect.Bool:
-		return "true or false"
-	case reflect.Int:
-		return "number"
-	default:
-		return "text"
-	}
-}
-
 // locate returns the node of the option at path, or nil. An index into a list is a number.
 func locate(root *yaml.Node, path string) *yaml.Node {
 	n := root
