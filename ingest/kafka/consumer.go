@@ -25,6 +25,10 @@ type ConsumerOptions struct {
 	MaxBytes int           // of a batch; 16 MiB; one record more is possible
 	MaxWait  time.Duration // how long Poll waits for a first record; 500 ms
 	Linger   time.Duration // how long it then waits for more; 0: takes what is there
+	// Pace is how far apart batches begin, and the fetches of a partition, while records keep
+	// coming and are fewer than fill a batch: each has its price. What comes after a pause is
+	// taken at once. 0: no pace.
+	Pace time.Duration
 	// MaxRanges is from how many partitions a batch takes while there is more to read than
 	// fits in one, those that are furthest behind: few large ranges cost their readers less
 	// than many small ones. 0: from all.
@@ -96,6 +100,7 @@ type Consumer struct {
 	held     Batch // handed out, or about to be, and not committed yet
 	declared bool
 	serial   uint64
+	handed   time.Time          // when held was gathered
 	done     map[int32]position // batches finished in the last generation, not acknowledged
 	closed   bool
 
@@ -118,7 +123,7 @@ func NewConsumer(cfg Config, opts ConsumerOptions) (*Consumer, error) {
 		cfg: cfg, opts: opts, client: client, log: opts.Logger, wake: make(chan struct{}, 1),
 		member: membership{
 			client: client, clientID: cfg.clientID(), log: opts.Logger, topic: opts.Topic, group: opts.Group,
-			instance: opts.InstanceID, session: opts.SessionTimeout,
+			instance: opts.InstanceID, session: opts.SessionTimeout, coordinator: -1,
 		},
 	}
 	c.unpacker.limit, c.pool.most = opts.MaxBatchBytes, opts.MaxBytes+opts.PrefetchBytes
@@ -273,7 +278,7 @@ func (c *Consumer) startReading(parts []*part) {
 	each := int32(min(max(c.opts.PrefetchBytes/(2*max(len(parts), 1)), 64<<10), 2<<20))
 	for _, p := range parts {
 		p.fetcher = &fetcher{
-			client: c.client, clientID: c.cfg.clientID(), topic: c.opts.Topic, partition: p.id, maxBytes: each,
+			client: c.client, clientID: c.cfg.clientID(), topic: c.opts.Topic, partition: p.id, maxBytes: each, pace: c.opts.Pace,
 			pool: &c.pool, stats: &c.stats, log: c.log, out: make(chan chunk), wake: c.wake,
 		}
 		p.fetcher.highWater.Store(p.next)

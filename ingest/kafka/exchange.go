@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	kgo "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -98,6 +99,26 @@ func (t *toLeader) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
 // Broker finds the leader.
 func (t *toLeader) Broker(cluster protocol.Cluster) (protocol.Broker, error) {
 	return leaderOf(cluster, t.topic, t.partition)
+}
+
+// toBrokerID routes an exchange to a broker by its id.
+type toBrokerID struct {
+	exchange
+	id int32
+}
+
+// RawExchange is called by kafka-go with the broker's connection.
+func (t *toBrokerID) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
+	return t, t.exchange.exchange(rw)
+}
+
+// Broker finds the broker, if the cluster still has it.
+func (t *toBrokerID) Broker(cluster protocol.Cluster) (protocol.Broker, error) {
+	b, ok := cluster.Brokers[t.id]
+	if !ok {
+		return protocol.Broker{ID: -1}, kgo.GroupCoordinatorNotAvailable
+	}
+	return b, nil
 }
 
 // toCoordinator routes an exchange to a group's coordinator.

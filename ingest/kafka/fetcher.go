@@ -33,6 +33,7 @@ type fetcher struct {
 	topic     string
 	partition int32
 	maxBytes  int32 // what one fetch asks for
+	pace      time.Duration
 	pool      *pool
 	stats     *Stats
 	log       *slog.Logger
@@ -83,6 +84,7 @@ func (f *fetcher) run(ctx context.Context, offset int64) {
 			pause = min(2*pause, 2*time.Second)
 			continue
 		}
+		came := time.Now()
 		pause, failing = 50*time.Millisecond, time.Time{}
 		f.highWater.Store(got.highWatermark)
 		if len(got.batches) == 0 && offset == got.highWatermark {
@@ -103,6 +105,9 @@ func (f *fetcher) run(ctx context.Context, offset int64) {
 			continue
 		}
 		offset, maxBytes = next, f.maxBytes
+		if next >= got.highWatermark && !pauseFor(ctx, time.Until(came.Add(f.pace))) {
+			return
+		}
 	}
 }
 

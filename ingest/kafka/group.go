@@ -24,6 +24,8 @@ type membership struct {
 	session  time.Duration
 	memberID string
 	owned    []int32
+
+	coordinator int32 // the broker that takes commits; -1: not known
 }
 
 // generation is one round of the group's agreement on who owns what.

@@ -1,7 +1,6 @@
 package kafka
 
 import (
-	"math/bits"
 	"slices"
 	"sync"
 )
@@ -39,7 +38,8 @@ func (p *pool) get(n int) []byte {
 			return b[:0]
 		}
 	}
-	return make([]byte, 0, max(64<<10, 1<<bits.Len(uint(max(n, 1)-1))))
+	const step = 64 << 10
+	return make([]byte, 0, (max(n, 1)+step-1)/step*step)
 }
 
 // put takes back what nobody reads or writes any more.
@@ -69,7 +69,7 @@ func (c *Consumer) release(ranges []Range) {
 			c.pool.put(b)
 		}
 		clear(m.records)
-		if n := cap(m.records); n > 0 && n <= 4*c.opts.MaxRows && len(c.lists) < 2*len(*c.parts.Load()) {
+		if n := cap(m.records); n > 0 && n <= 4*c.opts.MaxRows && len(c.lists) < len(*c.parts.Load()) {
 			c.lists = append(c.lists, m.records[:0])
 		}
 		*m = memory{} // a range that is committed twice has nothing more to give

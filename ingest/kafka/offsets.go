@@ -7,6 +7,7 @@ import (
 	"time"
 
 	kgo "github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // position is what one partition's commit record holds.
@@ -99,21 +100,37 @@ func (t *Topics) Offsets(ctx context.Context, group, topic string) ([]Offsets, e
 var errNoAnswer = errors.New("no answer to a commit")
 
 // commitOffsets is fenced: the broker refuses it for any but the current generation.
-func commitOffsets(ctx context.Context, client *kgo.Client, g *generation, group, instance, topic string, at map[int32]position) error {
+func (m *membership) commitOffsets(ctx context.Context, g *generation, at map[int32]position) error {
 	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
 	defer cancel()
-	commits := make([]kgo.OffsetCommit, 0, len(at))
+	req := kmsg.NewPtrOffsetCommitRequest()
+	req.Group, req.Generation, req.MemberID = m.group, g.id, g.member
+	if m.instance != "" {
+		req.InstanceID = &m.instance
+	}
+	t := kmsg.NewOffsetCommitRequestTopic()
+	t.Topic = m.topic
 	for p, pos := range at {
 		meta, err := encodeMeta(pos.end, pos.meta)
 		if err != nil {
 			return err
 		}
-		commits = append(commits, kgo.OffsetCommit{Partition: int(p), Offset: pos.offset, Metadata: meta})
+		x := kmsg.NewOffsetCommitRequestTopicPartition()
+		x.Partition, x.Offset, x.Metadata = p, pos.offset, &meta
+		t.Partitions = append(t.Partitions, x)
 	}
-	res, err := client.OffsetCommit(ctx, &kgo.OffsetCommitRequest{
-		GroupID: group, GenerationID: int(g.id), MemberID: g.member, InstanceID: instance,
-		Topics: map[string][]kgo.OffsetCommit{topic: commits},
+	req.Topics = append(req.Topics, t)
+	if m.coordinator < 0 {
+		if err := m.findCoordinator(ctx); err != nil {
+			return err
+		}
+	}
+	res, err := m.client.Transport.RoundTrip(ctx, m.client.Addr, &toBrokerID{
+		exchange: exchange{clientID: m.clientID, newest: commitVersion, req: req}, id: m.coordinator,
 	})
+	if err != nil {
+		m.coordinator = -1
+	}
 	if unanswered(err) && !Unreachable(err) {
 		return fmt.Errorf("%w: %w", errNoAnswer, err)
 	}
@@ -121,15 +138,34 @@ func commitOffsets(ctx context.Context, client *kgo.Client, g *generation, group
 		return err
 	}
 	n := 0
-	for _, p := range res.Topics[topic] {
-		if p.Error != nil {
-			return p.Error
+	for _, t := range res.(*toBrokerID).res.(*kmsg.OffsetCommitResponse).Topics {
+		for _, p := range t.Partitions {
+			if err := code(p.ErrorCode); err != nil {
+				m.coordinator = -1 // it may be another one
+				return err
+			}
+			n++
 		}
-		n++
 	}
-	if n != len(commits) {
-		return fmt.Errorf("the broker answered for %d of %d partitions", n, len(commits))
+	if n != len(at) {
+		return fmt.Errorf("the broker answered for %d of %d partitions", n, len(at))
 	}
+	return nil
+}
+
+// commitVersion is the newest OffsetCommit without flexible encoding.
+const commitVersion = 7
+
+// findCoordinator is asked for once, and again after an error. kafka-go asks before each commit.
+func (m *membership) findCoordinator(ctx context.Context) error {
+	res, err := m.client.FindCoordinator(ctx, &kgo.FindCoordinatorRequest{Key: m.group, KeyType: kgo.CoordinatorKeyTypeConsumer})
+	if err == nil {
+		err = res.Error
+	}
+	if err != nil {
+		return fmt.Errorf("find the coordinator of group %s: %w", m.group, err)
+	}
+	m.coordinator = int32(res.Coordinator.NodeID)
 	return nil
 }
 
@@ -207,6 +243,9 @@ func backoff(ctx context.Context, n int) func(yield func(int) bool) {
 
 // pauseFor reports false if ctx ended first.
 func pauseFor(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -54,6 +54,7 @@ func (c *Consumer) poll(ctx context.Context) (Batch, error) {
 				return Batch{Ranges: ranges, generation: c.gen.id}, nil
 			}
 			c.serial++
+			c.handed = time.Now()
 			c.held, c.declared = Batch{Ranges: ranges, generation: c.gen.id, serial: c.serial}, false
 		}
 		if !c.declared {
@@ -102,7 +103,7 @@ func (c *Consumer) commit(ctx context.Context, declare []Range) (again bool, err
 	began := time.Now()
 	defer func() { c.stats.committing.Add(int64(time.Since(began))) }()
 	for range backoff(ctx, 6) {
-		err = commitOffsets(ctx, c.client, c.gen, c.opts.Group, c.opts.InstanceID, c.opts.Topic, at)
+		err = c.member.commitOffsets(ctx, c.gen, at)
 		switch {
 		case err == nil:
 			c.stats.Commits.Add(1)
@@ -149,13 +150,14 @@ const leaveTakes = 2 * time.Second
 const catchUp = 100 * time.Millisecond
 
 // gather collects what the fetchers have, up to the limits of a batch. Behind the log's end it
-// waits for more as long as more keeps coming; at the end only as long as it is to linger.
+// waits for more as long as more keeps coming; at the end only as long as it is to linger, or
+// as its pace says.
 func (c *Consumer) gather(ctx context.Context) ([]Range, error) {
 	idle := time.NewTimer(c.opts.MaxWait)
 	defer idle.Stop()
 	patience := time.NewTimer(catchUp)
 	defer patience.Stop()
-	lingered := c.opts.Linger <= 0
+	var lingered bool
 	var linger <-chan time.Time
 	b := builder{maxRows: c.opts.MaxRows, maxBytes: c.opts.MaxBytes, only: c.furthest()}
 	for {
@@ -163,16 +165,19 @@ func (c *Consumer) gather(ctx context.Context) ([]Range, error) {
 		if err := c.fill(&b); err != nil {
 			return nil, err
 		}
+		if len(b.ranges) > 0 && !lingered && linger == nil {
+			wait := max(c.opts.Linger, time.Until(c.handed.Add(c.opts.Pace)))
+			if lingered = wait <= 0; !lingered {
+				t := time.NewTimer(wait)
+				defer t.Stop()
+				linger = t.C
+			}
+		}
 		if b.full() || len(b.ranges) > 0 && (b.ranges[0].Replay || lingered && !c.more(&b)) {
 			return b.ranges, nil
 		}
 		if b.rows > rows {
 			patience.Reset(catchUp)
-		}
-		if len(b.ranges) > 0 && !lingered && linger == nil {
-			t := time.NewTimer(c.opts.Linger)
-			defer t.Stop()
-			linger = t.C
 		}
 		select {
 		case <-ctx.Done():

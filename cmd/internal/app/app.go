@@ -245,8 +245,8 @@ func (a *App) loop(name string) role.Loop {
 	return role.Loop{Name: name, Log: a.log, Health: a.health, Metrics: a.metrics, Notices: a.notices}
 }
 
-// prefetch is how much each consumer reads ahead, as stored. Unpacked it is several times that.
-const prefetch = 12 << 20
+// prefetch is how much each consumer reads ahead, as stored.
+const prefetch = 6 << 20
 
 // consumer makes a consumer. Its stage says how many others a record passes before it: see Drain.
 func (a *App) consumer(stage int, topic, group string, edit func(*kafka.ConsumerOptions)) (*kafka.Consumer, error) {
