@@ -51,8 +51,17 @@ func why(r *Rule, a *Alert) string {
 	return fmt.Sprintf("%s matching events%s%s (fires at %s)", number(a.Value), who, window, number(d.Threshold))
 }
 
-// Summary says in one sentence when the rule fires.
+// Summary says in one sentence when the rule fires, and for whom.
 func (r *Rule) Summary() string {
+	s := r.Fires()
+	for i, t := range r.GroupBy {
+		s += map[bool]string{true: ", for each ", false: " and "}[i == 0] + t.String()
+	}
+	return s
+}
+
+// Fires says what completes the rule for a group.
+func (r *Rule) Fires() string {
 	d := &r.Detector
 	s := partText(d)
 	switch {
@@ -78,9 +87,6 @@ func (r *Rule) Summary() string {
 	if d.Window > 0 {
 		s += " within " + Span(d.Window)
 	}
-	for i, t := range r.GroupBy {
-		s += map[bool]string{true: ", for each ", false: " and "}[i == 0] + t.String()
-	}
 	return s
 }
 
@@ -95,10 +101,10 @@ func stepsText(d *Detector) string {
 		case i > 0:
 			b.WriteString(" and ")
 		}
-		if d.Steps[i].Count > 1 {
-			fmt.Fprintf(&b, "%d times ", d.Steps[i].Count)
-		}
 		b.WriteString(d.Steps[i].Name)
+		if d.Steps[i].Count > 1 {
+			fmt.Fprintf(&b, " (%d times)", d.Steps[i].Count)
+		}
 	}
 	return b.String()
 }

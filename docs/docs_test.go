@@ -64,6 +64,14 @@ func TestRulesOfThePage(t *testing.T) {
 	if len(rs.Rules()) < 4 {
 		t.Errorf("the page shows %d rules: too few", len(rs.Rules()))
 	}
+	// The first rule is what people copy: its tests hold all of it.
+	for _, c := range rs.Coverage(func(r *detect.Rule) bool { return r.Info.ID == "MY-01" }) {
+		for _, p := range c.Parts {
+			if !p.Decided {
+				t.Errorf("%s: no test would miss %s", c.Rule.Info.ID, p.Text)
+			}
+		}
+	}
 	for _, r := range rs.RunTests(nil) {
 		if r.Failed != "" {
 			t.Errorf("%s: %s: %s", r.Rule.Info.ID, r.Case.Name, r.Failed)

@@ -5,7 +5,6 @@ import (
 	"os"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -56,32 +55,15 @@ func tableOfRules(t *testing.T) string {
 		t.Fatal(err)
 	}
 	var b strings.Builder
-	b.WriteString("| Id | What it sees | Severity | Fires | Grouped by |\n| --- | --- | --- | --- | --- |\n")
+	b.WriteString("| Id | What it sees | Severity | Fires on | For each |\n| --- | --- | --- | --- | --- |\n")
 	for _, r := range rs.Rules() {
 		var by []string
 		for _, g := range r.GroupBy {
 			by = append(by, code(g.String()))
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", r.Info.ID, r.Info.Title, r.Severity, fires(&r.Detector), strings.Join(by, ", "))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", r.Info.ID, r.Info.Title, r.Severity, r.Fires(), strings.Join(by, ", "))
 	}
 	return b.String()
-}
-
-// fires says what completes a rule.
-func fires(d *detect.Detector) string {
-	n := strconv.FormatFloat(d.Threshold, 'f', -1, 64)
-	window := " in " + detect.Span(d.Window)
-	switch {
-	case d.Kind == detect.DetectDistinct:
-		return "at " + n + " different " + code(d.Field.String()) + window
-	case d.Kind == detect.DetectSum:
-		return "at " + n + " in sum of " + code(d.Field.String()) + window
-	case d.Kind == detect.DetectScore:
-		return "at a score of " + n
-	case d.Threshold <= 1:
-		return "at every event"
-	}
-	return "at " + n + " events" + window
 }
 
 func code(s string) string { return "`" + s + "`" }
