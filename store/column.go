@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -108,19 +109,26 @@ func millis(t time.Time) int64 {
 	return t.UnixMilli()
 }
 
-// text is a String column.
-type text struct{ s proto.ColStr }
+// text is a String column, kept as it is sent: each value after its length.
+type text struct {
+	data []byte
+	n    int
+}
 
 func (c *text) typ() string               { return "String" }
-func (c *text) rows() int                 { return c.s.Rows() }
-func (c *text) reset()                    { c.s.Reset() }
-func (c *text) put(v string)              { c.s.Append(v) }
+func (c *text) rows() int                 { return c.n }
+func (c *text) reset()                    { c.data, c.n = c.data[:0], 0 }
 func (c *text) encodeState(*proto.Buffer) {}
-func (c *text) encode(b *proto.Buffer)    { c.s.EncodeColumn(b) }
+func (c *text) encode(b *proto.Buffer)    { b.PutRaw(c.data) }
+
+func (c *text) put(v string) {
+	c.data = append(binary.AppendUvarint(c.data, uint64(len(v))), v...)
+	c.n++
+}
 
 func (c *text) pad(rows int) {
-	for c.s.Rows() < rows {
-		c.s.Append("")
+	if n := rows - c.n; n > 0 {
+		c.data, c.n = append(c.data, make([]byte, n)...), rows
 	}
 }
 
@@ -184,14 +192,16 @@ func (c *low) encode(b *proto.Buffer) {
 		b.PutString(v)
 	}
 	b.PutInt64(int64(len(c.keys)))
-	for _, k := range c.keys {
+	at := len(b.Buf)
+	b.Buf = slices.Grow(b.Buf, len(c.keys)<<width)[:at+len(c.keys)<<width]
+	for i, dst := 0, b.Buf[at:]; i < len(c.keys); i++ {
 		switch width {
 		case 0:
-			b.PutUInt8(uint8(k))
+			dst[i] = uint8(c.keys[i])
 		case 1:
-			b.PutUInt16(uint16(k))
+			binary.LittleEndian.PutUint16(dst[2*i:], uint16(c.keys[i]))
 		default:
-			b.PutUInt32(k)
+			binary.LittleEndian.PutUint32(dst[4*i:], c.keys[i])
 		}
 	}
 }
@@ -214,8 +224,11 @@ func (c *nullable) reset() {
 }
 
 func (c *nullable) pad(rows int) {
-	for len(c.nulls) < rows {
-		c.nulls = append(c.nulls, 1)
+	if n := rows - len(c.nulls); n > 0 {
+		c.nulls = append(c.nulls, make([]byte, n)...)
+		for i := rows - n; i < rows; i++ {
+			c.nulls[i] = 1
+		}
 	}
 	c.of.pad(rows)
 }
@@ -266,8 +279,11 @@ func (c *array[C]) end() {
 }
 
 func (c *array[C]) pad(rows int) {
-	for c.rows() < rows {
-		c.end()
+	if n := rows - c.rows(); n > 0 {
+		c.offsets = slices.Grow(c.offsets, 8*n)
+		for end := uint64(c.of.rows()); n > 0; n-- {
+			c.offsets = binary.LittleEndian.AppendUint64(c.offsets, end)
+		}
 	}
 }
 

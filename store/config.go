@@ -22,9 +22,10 @@ import (
 type Compression string
 
 const (
-	NoCompression Compression = "none"
-	LZ4           Compression = "lz4"
-	ZSTD          Compression = "zstd"
+	AutoCompression Compression = "auto" // as if unset: none on this machine, else lz4
+	NoCompression   Compression = "none"
+	LZ4             Compression = "lz4"
+	ZSTD            Compression = "zstd"
 )
 
 // TLS holds where certificates are. Certificates are asked for with https:// and, on the
@@ -149,7 +150,7 @@ func (t *target) setDefaults() {
 	if t.MaxConns <= 0 {
 		t.MaxConns = 8
 	}
-	if t.Compression == "" {
+	if t.Compression == "" || t.Compression == AutoCompression {
 		t.Compression = LZ4
 		if u, err := url.Parse(t.URL); err == nil && (u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()) {
 			t.Compression = NoCompression

@@ -7,10 +7,8 @@ import (
 	"io"
 	"reflect"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/ClickHouse/ch-go/compress"
 	"github.com/ClickHouse/ch-go/proto"
 	"github.com/ClickHouse/clickhouse-go/v2"
 	chcolumn "github.com/ClickHouse/clickhouse-go/v2/lib/column"
@@ -23,6 +21,7 @@ type DB struct {
 	t    *target
 	conn driver.Conn
 
+	bodies   *bodies
 	columnar bool // insert through the driver's own columns, as the native protocol must
 }
 
@@ -41,7 +40,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if err != nil {
 		return nil, t.explain(err)
 	}
-	db := &DB{t: t, conn: conn, columnar: t.native}
+	db := &DB{t: t, conn: conn, bodies: newBodies(t.MaxConns, t.Compression), columnar: t.native}
 	if err := db.Ping(ctx); err != nil {
 		_ = conn.Close()
 		return nil, err
@@ -74,20 +73,19 @@ func (db *DB) row(ctx context.Context, dst []any, sql string, args ...any) error
 // same token is dropped.
 func (db *DB) insertSettings(token string) clickhouse.Settings {
 	s := clickhouse.Settings{
-		"insert_deduplicate":              1,
-		"insert_deduplication_token":      token,
-		"async_insert":                    0,
-		"max_partitions_per_insert_block": 0, // a quiet partition's backlog may span many days
-		"min_insert_block_size_rows":      0, // no squashing: the block that is sent is the block that is stored
-		"min_insert_block_size_bytes":     0,
+		"insert_deduplicate":                 1,
+		"insert_deduplication_token":         token,
+		"async_insert":                       0,
+		"max_partitions_per_insert_block":    0, // a quiet partition's backlog may span many days
+		"min_insert_block_size_rows":         0, // no squashing: the block that is sent is the block that is stored
+		"min_insert_block_size_bytes":        0,
+		"materialize_skip_indexes_on_insert": 0, // the first merge makes them: a new part has a few granules, and is read whole as quickly
 	}
 	if !db.t.native {
 		s["wait_end_of_query"] = 1 // a parameter of HTTP: the status is the outcome
 	}
 	return s
 }
-
-var buffers = sync.Pool{New: func() any { return new(proto.Buffer) }}
 
 // insert stores a block under a token. It may be repeated with the same token and rows
 // until it succeeds; rows are stored once.
@@ -112,35 +110,9 @@ func (db *DB) insert(ctx context.Context, r *rows, token string) error {
 
 // insertNative sends the block as the body of an HTTP request.
 func (db *DB) insertNative(ctx context.Context, sql string, cols []named, n int) error {
-	b := buffers.Get().(*proto.Buffer)
-	defer buffers.Put(b)
-	b.Reset()
-	encodeBlock(b, cols, n)
-	body := b.Buf
-	if m, ok := methods[db.t.Compression]; ok {
-		packed, err := pack(body, m)
-		if err != nil {
-			return fmt.Errorf("compress: %w", err)
-		}
-		body = packed // markPacked says so to the server
-	}
-	return db.conn.InsertFormat(ctx, "Native", sql, bytes.NewReader(body))
-}
-
-var methods = map[Compression]compress.Method{LZ4: compress.LZ4, ZSTD: compress.ZSTD}
-
-// pack wraps data in ClickHouse's compressed frames, of at most 1 MiB each as its own clients do.
-func pack(data []byte, m compress.Method) ([]byte, error) {
-	w := compress.NewWriter(compress.LevelZero, m)
-	var out []byte
-	for len(data) > 0 {
-		n := min(len(data), 1<<20)
-		if err := w.Compress(data[:n]); err != nil {
-			return nil, err
-		}
-		out, data = append(out, w.Data...), data[n:]
-	}
-	return out, nil
+	b := db.bodies.of(cols, n)
+	defer b.stop()
+	return db.conn.InsertFormat(ctx, "Native", sql, b) // markPacked says that it is compressed
 }
 
 // insertColumns hands the block to the driver's columns, which read what we encoded.
@@ -154,8 +126,7 @@ func (db *DB) insertColumns(ctx context.Context, sql string, cols []named, n int
 	if len(dst) != len(cols) {
 		return fmt.Errorf("the driver prepared %d columns for %d", len(dst), len(cols))
 	}
-	b := buffers.Get().(*proto.Buffer)
-	defer buffers.Put(b)
+	b := new(proto.Buffer)
 	for i, c := range cols {
 		if got := string(dst[i].Type()); got != c.data.typ() {
 			return configErrorf(nil, "column %s of the server is %s, not %s: %s", c.name, got, c.data.typ(), migrateHint)

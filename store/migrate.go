@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"text/template"
@@ -90,6 +91,9 @@ func migrate(ctx context.Context, db *DB, ms []Migration, o MigrateOptions) ([]A
 			return nil, err
 		}
 	}
+	if err := db.newEnough(ctx); err != nil {
+		return nil, err
+	}
 	have, err := db.applied(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the schema's version: %w", err)
@@ -132,6 +136,9 @@ func (db *DB) Verify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := db.newEnough(ctx); err != nil {
+		return err
+	}
 	var n uint64
 	if err := db.row(ctx, []any{&n}, "SELECT count() FROM system.databases WHERE name = ?", db.t.Database); err != nil {
 		return fmt.Errorf("look for the database: %w", err)
@@ -150,6 +157,29 @@ func (db *DB) Verify(ctx context.Context) error {
 		return configErrorf(nil, "clickhouse at %s, database %q, lacks migration %s: %s", db.t.where(), db.t.Database, ms[len(have)].Name, migrateHint)
 	}
 	return db.tokensWork(ctx)
+}
+
+// oldest is the first version of ClickHouse that has all that the schema says: min_level_for_wide_part.
+var oldest = [2]int{25, 10}
+
+// newEnough refuses a server that would stumble over a statement in the middle of a migration.
+func (db *DB) newEnough(ctx context.Context) error {
+	var version string
+	if err := db.row(ctx, []any{&version}, "SELECT version()"); err != nil {
+		return fmt.Errorf("ask for clickhouse's version: %w", err)
+	}
+	return db.t.accept(version)
+}
+
+func (t *target) accept(version string) error {
+	var have [2]int
+	if _, err := fmt.Sscanf(version, "%d.%d", &have[0], &have[1]); err != nil {
+		return configErrorf(nil, "clickhouse at %s calls its version %q: %d.%d or later is needed", t.where(), version, oldest[0], oldest[1])
+	}
+	if slices.Compare(have[:], oldest[:]) < 0 {
+		return configErrorf(nil, "clickhouse at %s is version %s: %d.%d or later is needed, upgrade it first", t.where(), version, oldest[0], oldest[1])
+	}
+	return nil
 }
 
 // tokensWork refuses a profile that takes the effect from the tokens of inserts: newer servers

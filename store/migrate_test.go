@@ -32,7 +32,7 @@ func TestMigrateTwiceAndAtOnce(t *testing.T) {
 		t.Errorf("once more: %v, %v", done, err)
 	}
 	have, err := db.applied(t.Context())
-	if err != nil || len(have) != 1 || have[0].Name != "0001_init.sql" || have[0].AppliedAt.IsZero() {
+	if err != nil || len(have) != 2 || have[0].Name != "0001_init.sql" || have[0].AppliedAt.IsZero() {
 		t.Errorf("recorded: %+v, %v", have, err)
 	}
 	if err := db.Verify(t.Context()); err != nil {
@@ -67,7 +67,7 @@ func TestDryRunChangesNothing(t *testing.T) {
 	db := dial(t, testConfig(t, func(c *Config) { c.Database += "_dry" }))
 	var out strings.Builder
 	done, err := Migrate(t.Context(), db, MigrateOptions{DryRun: &out})
-	if err != nil || len(done) != 1 {
+	if err != nil || len(done) != 2 {
 		t.Fatalf("%v, %v", done, err)
 	}
 	if s := out.String(); !strings.Contains(s, "CREATE TABLE IF NOT EXISTS `"+db.Database()+"`.events\n") || strings.Contains(s, "{{") {
@@ -107,7 +107,7 @@ func TestEveryStatementMayRunTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again := regexp.MustCompile(`^(CREATE (DATABASE|TABLE|MATERIALIZED VIEW) IF NOT EXISTS|CREATE OR REPLACE VIEW|ALTER TABLE .* (ADD|DROP|CLEAR|MODIFY) (COLUMN|INDEX|PROJECTION) IF (NOT )?EXISTS) `)
+	again := regexp.MustCompile(`^(CREATE (DATABASE|TABLE|MATERIALIZED VIEW) IF NOT EXISTS|CREATE OR REPLACE VIEW|ALTER TABLE .* (MODIFY SETTING|(ADD|DROP|CLEAR|MODIFY) (COLUMN|INDEX|PROJECTION) IF (NOT )?EXISTS)) `)
 	for _, m := range ms {
 		stmts, err := render(m.source, "x", "")
 		if err != nil {
@@ -127,8 +127,8 @@ func TestEveryStatementMayRunTwice(t *testing.T) {
 func TestMigrateRefusesWhatItDoesNotKnow(t *testing.T) {
 	for name, c := range map[string]struct{ change, want string }{
 		"another checksum": {"INSERT INTO {t} (number, name, checksum, applied_at) VALUES (1, '0001_init.sql', 'deadbeefdeadbeef', '2020-01-01 00:00:00')", "was migrated with another 0001_init.sql"},
-		"newer":            {"INSERT INTO {t} (number, name, checksum) VALUES (2, '0002_future.sql', 'x')", "is newer than this picket: it has migration 2 (0002_future.sql), this version ends at 1"},
-		"a gap":            {"INSERT INTO {t} (number, name, checksum) VALUES (3, '0003_future.sql', 'x')", "records migration 3 (0003_future.sql) where 2 is expected"},
+		"newer":            {"INSERT INTO {t} (number, name, checksum) VALUES (3, '0003_future.sql', 'x')", "is newer than this picket: it has migration 3 (0003_future.sql), this version ends at 2"},
+		"a gap":            {"INSERT INTO {t} (number, name, checksum) VALUES (4, '0004_future.sql', 'x')", "records migration 4 (0004_future.sql) where 3 is expected"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			db := migrated(t)
@@ -169,6 +169,59 @@ func TestClusterStatementsParse(t *testing.T) {
 	}
 	if len(stmts) < 10 {
 		t.Errorf("%d statements", len(stmts))
+	}
+}
+
+// What an older picket stored stays where it is; what comes later makes parts of the new kind.
+func TestMigrateChangesTheTablesThatAreThere(t *testing.T) {
+	db := connect(t)
+	ms, err := Migrations()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := migrate(t.Context(), db, ms[:1], MigrateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w := NewWriter(db, WriterOptions{})
+	if err := db.exec(t.Context(), "ALTER TABLE "+db.table("events")+" MODIFY SETTING min_bytes_for_wide_part = 0"); err != nil { // as of an insert of 10 MB
+		t.Fatal(err)
+	}
+	id, b := batch(w, 0, 10)
+	if err := w.Insert(t.Context(), id, b); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Verify(t.Context()); Classify(err) != Operator {
+		t.Errorf("verify with half of the migrations: %v", err)
+	}
+	if _, err := Migrate(t.Context(), db, MigrateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	id, b = batch(w, 10, 20)
+	if err := w.Insert(t.Context(), id, b); err != nil {
+		t.Fatal(err)
+	}
+	kind := "SELECT count() FROM system.parts WHERE active AND database = '" + db.Database() + "' AND table = 'events' AND part_type = "
+	wantNumber(t, db, 1, kind+"'Wide'")
+	wantNumber(t, db, 1, kind+"'Compact'")
+	if err := db.exec(t.Context(), "OPTIMIZE TABLE "+db.table("events")+" FINAL"); err != nil {
+		t.Fatal(err)
+	}
+	wantNumber(t, db, 1, kind+"'Wide'")
+	wantNumber(t, db, 0, kind+"'Compact'")
+	wantNumber(t, db, 20, "SELECT count() FROM {db}.events")
+}
+
+func TestAnOldServerIsRefused(t *testing.T) {
+	db := connect(t)
+	if err := db.newEnough(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for version, ok := range map[string]bool{
+		"25.10.1.1": true, "26.7.3.19": true, "26.1": true, "25.9.7.56": false, "24.12.1.1": false, "": false, "unknown": false,
+	} {
+		if err := db.t.accept(version); (err == nil) != ok || err != nil && (Classify(err) != Operator || !strings.Contains(err.Error(), "25.10")) {
+			t.Errorf("version %q: %v", version, err)
+		}
 	}
 }
 

@@ -4,8 +4,6 @@ import (
 	"iter"
 	"slices"
 	"strings"
-
-	"github.com/ClickHouse/ch-go/proto"
 )
 
 // rows is a block of rows for one table, column by column. Memory is kept over resets.
@@ -41,18 +39,6 @@ func (r *rows) reset() {
 		c.data.reset()
 	}
 	r.n = 0
-}
-
-// encodeBlock appends a Native block as HTTP carries it (revision 0).
-func encodeBlock(b *proto.Buffer, cols []named, n int) {
-	b.PutInt(len(cols))
-	b.PutInt(n)
-	for _, c := range cols {
-		b.PutString(c.name)
-		b.PutString(c.data.typ())
-		c.data.encodeState(b)
-		c.data.encode(b)
-	}
 }
 
 // insertSQL names every column: a column added later by a newer version stays at its default.

@@ -100,7 +100,7 @@ type ClickHouse struct {
 	Password      Secret             `yaml:"password" doc:"Password to authenticate with. Better: password_file or ${VARIABLE}."`
 	PasswordFile  string             `yaml:"password_file" format:"path" secret:"Password" doc:"File that holds the password."`
 	Database      string             `yaml:"database" format:"identifier" doc:"Database of Picket's tables."`
-	Compression   string             `yaml:"compression" enum:"none,lz4,zstd" doc:"Compression of what is inserted."`
+	Compression   string             `yaml:"compression" enum:"auto,none,lz4,zstd" doc:"Compression of what is inserted; auto is none where ClickHouse is on this machine, and lz4 otherwise."`
 	InsertTimeout time.Duration      `yaml:"insert_timeout" min:"1s" max:"10m" doc:"How long one insert may take before it is tried again."`
 	TLS           TLS                `yaml:"tls" doc:"Encryption, and authentication by certificate. An https URL turns it on."`
 	Embedded      ClickHouseEmbedded `yaml:"embedded" doc:"The embedded engine, used while url is empty."`
@@ -195,7 +195,7 @@ func Default() *Config {
 			User:          "default",
 			Database:      "picket",
 			TLS:           tls,
-			Compression:   "lz4",
+			Compression:   "auto",
 			InsertTimeout: 30 * time.Second,
 			Embedded:      ClickHouseEmbedded{Readers: 4},
 		},
