@@ -64,6 +64,7 @@ func (c *compiler) finding(n *yaml.Node) compiled {
 		p.parts = append(p.parts, part)
 		canon = append(canon, canonLeaf(part.sub, m.op+part.op, texts))
 	}
+	c.said.note(p, &yaml.Node{Kind: yaml.ScalarNode, Value: "io.findings"}, n)
 	slices.Sort(canon)
 	out.canon = "finding(" + strings.Join(canon, ",") + ")"
 	return out

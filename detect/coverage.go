@@ -109,7 +109,7 @@ func (r *Rule) variants() (out []ruleVariant) {
 	}
 	p := &r.program
 	if p.base != nil {
-		for _, v := range without(p.base, r.implied(0)) {
+		for _, v := range r.said.without(p.base, r.implied(0)) {
 			add(CoveredPart{Where: "match", Text: v.text, Value: v.value, Looser: v.looser}, func(c *Rule) { c.program.base = v.pred })
 		}
 	}
@@ -119,10 +119,10 @@ func (r *Rule) variants() (out []ruleVariant) {
 	}
 	for i := range p.except {
 		where := "exception " + r.Exceptions[i].Name
-		add(CoveredPart{Where: where, Text: predText(p.except[i].match), Looser: true}, func(c *Rule) {
+		add(CoveredPart{Where: where, Text: r.said.text(p.except[i].match), Looser: true}, func(c *Rule) {
 			c.program.except = slices.Delete(slices.Clone(p.except), i, i+1)
 		})
-		for _, v := range without(p.except[i].match, nil) {
+		for _, v := range r.said.without(p.except[i].match, nil) {
 			if v.pred == constant(true) {
 				continue // the exception with nothing left to ask is no exception that anybody writes
 			}
@@ -147,7 +147,7 @@ func (r *Rule) termVariants(add func(CoveredPart, func(*Rule))) {
 			add(CoveredPart{Where: where, Text: fmt.Sprintf("adds %g", t.add)}, func(c *Rule) { c.program.score[i].add = 0 })
 		}
 		own, _ := splitFinding(t.match, r.findingOf(i))
-		for _, v := range without(own, implied) {
+		for _, v := range r.said.without(own, implied) {
 			add(CoveredPart{Where: where, Text: v.text, Value: v.value, Looser: v.looser != undoes}, func(c *Rule) { c.program.score[i].match = v.pred })
 		}
 	}

@@ -2,6 +2,7 @@ package detect
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -45,8 +46,8 @@ func TestCoverage(t *testing.T) {
 		t.Errorf("undecided: %q", left)
 	}
 	for name, want := range map[string][]string{
-		"delete": {`mcp.tool is "del*"`}, "rm": {`mcp.tool is "rm"`}, "other type": {"type is tool_call"},
-		"other tool": {`mcp.tool is rm or starts with "del"`}, "lab": {`not env is "lab"`}, "failed": {"http.status < 500"}, "excepted": {"actor.client_id is ci"},
+		"delete": {"mcp.tool del*"}, "rm": {"mcp.tool rm"}, "other type": {"type: tool_call"},
+		"other tool": {"mcp.tool: [rm, 'del*']"}, "lab": {"not env lab"}, "failed": {"http.status < 500"}, "excepted": {"actor.client_id: ci"},
 		"slow": {"window 5m  10m"},
 	} {
 		var lines []string
@@ -86,7 +87,7 @@ func TestVariantsAreLooserOrStricter(t *testing.T) {
 			ev := drawEvent(t)
 			m.epoch, m.steps = m.epoch+1, maxRuleSteps
 			held := p.eval(m, ev)
-			for _, v := range without(p, nil) {
+			for _, v := range rs.Rules()[0].said.without(p, nil) {
 				m.epoch, m.steps = m.epoch+1, maxRuleSteps
 				holds := v.pred.eval(m, ev)
 				if held != holds {
@@ -128,6 +129,30 @@ tests:
 `).Coverage(nil)[0].Parts {
 		if !p.Decided {
 			t.Errorf("%s is undecided", p.Text)
+		}
+	}
+}
+
+// Parts are named as the rule writes them, so that they are found there.
+func TestCoverageSaysWhatTheRuleSays(t *testing.T) {
+	got := map[string]bool{}
+	for _, p := range ruleSet(t, `match:
+  any:
+    - {mcp.tool|startswith|cased: [Pay, Send], mcp.is_error: false}
+    - {io.findings: [{cat: sqli, score|gte: 0.7}, {cat: cmdi}], net.ip|exists: true}
+  not: {net.host|exists: false}
+exceptions: [{name: x, reason: r, expires: 2030-01-01, match: {http.status|gte: 500}}]
+tests: [{name: quiet, expect: {alerts: 0}, events: [{event: {type: discovery}}]}]
+`).Coverage(nil)[0].Parts {
+		got[strings.TrimSpace(p.Text+" "+p.Value)] = true
+	}
+	for _, want := range []string{
+		"mcp.tool|startswith|cased: [Pay, Send]", "mcp.tool|startswith|cased Pay", "mcp.is_error: false", "io.findings: {cat: sqli, score|gte: 0.7}",
+		"io.findings: {score|gte: 0.7}", "any: [{io.findings: {cat: sqli, score|gte: 0.7}}, {io.findings: {cat: cmdi}}]", "net.ip|exists: true",
+		"not: {net.host|exists: false}", "http.status|gte: 500",
+	} {
+		if !got[want] {
+			t.Errorf("no part %s of %q", want, slices.Sorted(maps.Keys(got)))
 		}
 	}
 }

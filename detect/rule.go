@@ -31,6 +31,7 @@ type Rule struct {
 
 	program program
 	tests   []testDoc
+	said    written
 	streams []stream // what its points are; more than one, or program yields a mask
 	multi   bool     // Match.Add is the set of streams that the event is in
 	plan    plan

@@ -20,7 +20,8 @@ func (r *ruleLoad) condition() {
 	for name, l := range r.doc.Lists {
 		lists[name] = &list{values: l.nodes}
 	}
-	r.c = &compiler{d: r.d, literals: &r.loader.literals, lists: lists}
+	r.rule.said = written{}
+	r.c = &compiler{d: r.d, literals: &r.loader.literals, lists: lists, said: r.rule.said}
 	r.refused()
 	if r.doc.Match != nil {
 		r.base = r.c.selection(r.doc.Match)

@@ -41,6 +41,7 @@ type compiler struct {
 	d        *diag.Ctx
 	literals *[firstNumber]*literals
 	lists    map[string]*list
+	said     written
 }
 
 // list is a named list of values, inline or from a file.
@@ -117,7 +118,9 @@ func (c *compiler) entry(key, value *yaml.Node) compiled {
 	if !ok {
 		return never
 	}
-	return c.field(key, value, s, mods)
+	out := c.field(key, value, s, mods)
+	c.said.note(out.pred, key, value)
+	return out
 }
 
 // subject resolves a field name or labels.x.

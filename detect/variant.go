@@ -3,8 +3,6 @@ package detect
 import (
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 )
 
 // variant is a condition with one of its parts left out.
@@ -17,11 +15,11 @@ type variant struct {
 
 // without is p with each of its conditions, alternatives and listed values left out in turn.
 // implied are fields that have to be there in any case.
-func without(p pred, implied []Field) (out []variant) {
+func (w written) without(p pred, implied []Field) (out []variant) {
 	if _, many := p.(allPred); !many && !fixed(p, implied) {
-		out = append(out, variant{predText(p), "", true, constant(true)})
+		out = append(out, variant{w.text(p), "", true, constant(true)})
 	}
-	return append(out, inside(p, implied)...)
+	return append(out, w.inside(p, implied)...)
 }
 
 // fixed reports whether p is nothing that a rule says.
@@ -33,14 +31,14 @@ func fixed(p pred, implied []Field) bool {
 	return ok
 }
 
-func inside(p pred, implied []Field) (out []variant) {
+func (w written) inside(p pred, implied []Field) (out []variant) {
 	switch p := p.(type) {
 	case allPred:
 		for i, q := range p {
 			if _, nested := q.(allPred); !nested && !fixed(q, implied) {
-				out = append(out, variant{predText(q), "", true, allPred(slices.Delete(slices.Clone(p), i, i+1))})
+				out = append(out, variant{w.text(q), "", true, allPred(slices.Delete(slices.Clone(p), i, i+1))})
 			}
-			for _, v := range inside(q, implied) {
+			for _, v := range w.inside(q, implied) {
 				q := slices.Clone(p)
 				q[i], v.pred = v.pred, q
 				out = append(out, v)
@@ -48,16 +46,21 @@ func inside(p pred, implied []Field) (out []variant) {
 		}
 	case anyPred:
 		for i, q := range p {
-			out = append(out, variant{predText(q), "", false, anyPred(slices.Delete(slices.Clone(p), i, i+1))})
-			for _, v := range inside(q, implied) {
+			out = append(out, variant{w.text(q), "", false, anyPred(slices.Delete(slices.Clone(p), i, i+1))})
+			for _, v := range w.inside(q, implied) {
 				q := slices.Clone(p)
 				q[i], v.pred = v.pred, q
 				out = append(out, v)
 			}
 		}
 	case notPred:
-		for _, v := range inside(p.of, implied) {
-			v.text, v.looser, v.pred = "not "+v.text, !v.looser, notPred{v.pred}
+		for _, v := range w.inside(p.of, implied) {
+			v.looser, v.pred = !v.looser, notPred{v.pred}
+			if v.value == "" {
+				v.text = "not: {" + v.text + "}"
+			} else {
+				v.text = "not " + v.text
+			}
 			out = append(out, v)
 		}
 	case *numberPred:
@@ -67,18 +70,18 @@ func inside(p pred, implied []Field) (out []variant) {
 			}
 			q := *p
 			q.of = slices.Delete(slices.Clone(p.of), i, i+1)
-			out = append(out, variant{p.field.String() + " " + strings.TrimSpace(compareText(p.op, nil)), number(x), p.op == "neq", &q})
+			out = append(out, variant{w.key(p, p.field.String()), number(x), p.op == "neq", &q})
 		}
 	case *textPred:
-		out = p.without()
+		out = p.without(w)
 	case *findingPred:
-		out = p.without()
+		out = p.without(w)
 	}
 	return out
 }
 
 // without leaves out each value of a list of several.
-func (p *textPred) without() (out []variant) {
+func (p *textPred) without(w written) (out []variant) {
 	values := slices.Sorted(maps.Keys(p.equal))
 	tests := entries(p.tests)
 	if len(values)+len(tests) < 2 {
@@ -91,22 +94,18 @@ func (p *textPred) without() (out []variant) {
 		} else {
 			q.equal = nil
 		}
-		out = append(out, p.entry(v, &q))
+		out = append(out, p.entry(w, v, &q))
 	}
 	for _, v := range tests {
 		q := *p
 		q.tests = slices.DeleteFunc(slices.Clone(p.tests), func(t textTest) bool { return t.from == v })
-		out = append(out, p.entry(v, &q))
+		out = append(out, p.entry(w, v, &q))
 	}
 	return out
 }
 
-func (p *textPred) entry(value string, rest *textPred) variant {
-	says := " is"
-	if p.neq {
-		says = " is not"
-	}
-	return variant{p.of.String() + says, strconv.Quote(value), p.all || p.neq, rest}
+func (p *textPred) entry(w written, value string, rest *textPred) variant {
+	return variant{w.key(p, p.of.String()), value, p.all || p.neq, rest}
 }
 
 // entries are the values that tests were made of, once each.
@@ -120,12 +119,11 @@ func entries(tests []textTest) (out []string) {
 }
 
 // without leaves out each part of a finding's condition, and each value of one.
-func (p *findingPred) without() (out []variant) {
+func (p *findingPred) without(w written) (out []variant) {
 	for i := range p.parts {
 		part := &p.parts[i]
 		if len(p.parts) > 1 {
-			one := findingPred{parts: p.parts[i : i+1]}
-			out = append(out, variant{one.text(), "", true, &findingPred{parts: slices.Delete(slices.Clone(p.parts), i, i+1)}})
+			out = append(out, variant{w.part(p, i), "", true, &findingPred{parts: slices.Delete(slices.Clone(p.parts), i, i+1)}})
 		}
 		values := entries(part.tests)
 		for _, v := range values {
@@ -134,7 +132,7 @@ func (p *findingPred) without() (out []variant) {
 			}
 			parts := slices.Clone(p.parts)
 			parts[i].tests = slices.DeleteFunc(slices.Clone(part.tests), func(t textTest) bool { return t.from == v })
-			out = append(out, variant{"a finding with " + part.sub, strconv.Quote(v), part.op == "neq", &findingPred{parts: parts}})
+			out = append(out, variant{"io.findings." + part.sub, v, part.op == "neq", &findingPred{parts: parts}})
 		}
 	}
 	return out

@@ -45,6 +45,9 @@ func coverageOf(c *detect.Coverage) coverageRow {
 	return row
 }
 
+// maxUndecided is of how many rules a person is shown the parts.
+const maxUndecided = 10
+
 // showCoverage prints which rules lack tests, and which of their parts no test would miss.
 func (e *env) showCoverage(all []detect.Coverage, asJSON, strict bool) error {
 	lacking, failed, parts, decided := 0, 0, 0, 0
@@ -67,15 +70,30 @@ func (e *env) showCoverage(all []detect.Coverage, asJSON, strict bool) error {
 		}
 	} else {
 		w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "RULE\tFIRE\tQUIET\tPARTS DECIDED\t")
+		fmt.Fprintln(w, "RULE\tFIRE\tQUIET\tPARTS DECIDED")
 		for i := range rows {
-			fmt.Fprintf(w, "%s\t%d\t%d\t%d of %d\t%s\n", rows[i].Rule, rows[i].Fire, rows[i].Quiet, rows[i].Decided, rows[i].Parts, rows[i].lacks())
+			fmt.Fprintf(w, "%s\t%d\t%d\t%d of %d", rows[i].Rule, rows[i].Fire, rows[i].Quiet, rows[i].Decided, rows[i].Parts)
+			if lacks := rows[i].lacks(); lacks != "" {
+				fmt.Fprint(w, "\t"+lacks)
+			}
+			fmt.Fprintln(w)
 		}
 		if err := w.Flush(); err != nil {
 			return err
 		}
+		shown, more, next := 0, 0, ""
 		for i := range rows {
-			e.showUndecided(&rows[i])
+			switch {
+			case len(rows[i].Undecided) == 0 || rows[i].Fire+rows[i].Quiet == 0:
+			case shown == maxUndecided:
+				more, next = more+1, rows[i].Rule
+			default:
+				shown++
+				e.showUndecided(&rows[i])
+			}
+		}
+		if more > 0 {
+			fmt.Fprintf(e.stdout, "\n%s more with such parts: --run '^%s$' shows those of one, --json all\n", count(more, "rule"), next)
 		}
 		fmt.Fprintf(e.stdout, "\n%s, %d without a test that fires or one that stays quiet; tests decide %d of %d parts\n", count(len(rows), "rule"), lacking, decided, parts)
 	}
@@ -107,9 +125,6 @@ func (r *coverageRow) lacks() string {
 
 // showUndecided prints what no test of a rule would miss, by the kind of test that would.
 func (e *env) showUndecided(r *coverageRow) {
-	if len(r.Undecided) == 0 || r.Fire+r.Quiet == 0 {
-		return
-	}
 	fmt.Fprintf(e.stdout, "\n%s  %s:%d\n", r.Rule, r.File, r.Line)
 	for _, kind := range []struct{ missing, head string }{{"fire", "no test fires only because of"}, {"quiet", "no test stays quiet only because of"}} {
 		head := "  " + kind.head + "\n"
@@ -121,7 +136,7 @@ func (e *env) showUndecided(r *coverageRow) {
 			for ; p.Value != "" && i+1 < len(r.Undecided) && r.Undecided[i+1].sameList(&p); i++ {
 				p.Value += ", " + r.Undecided[i+1].Value
 			}
-			fmt.Fprintf(e.stdout, "%s    %s\n", head, printable(p.line()))
+			fmt.Fprintf(e.stdout, "%s    %s\n", head, escape([]byte(p.line())))
 			head = ""
 		}
 	}
@@ -132,16 +147,16 @@ func (p *coveredPart) sameList(q *coveredPart) bool {
 }
 
 func (p *coveredPart) line() string {
-	const longest = 120 // pattern sets are long; --json has all of it
+	const longest = 120 // lists are long; --json has all of it
 	line := p.Text
+	if p.Value != "" {
+		line += ": " + p.Value
+	}
 	if r := []rune(line); len(r) > longest {
 		line = string(r[:longest]) + "..."
 	}
 	if p.Where != "match" && p.Where != "detector" {
 		line = p.Where + ": " + line
-	}
-	if p.Value != "" {
-		line += " " + p.Value
 	}
 	if p.Instead != "" {
 		line += " (" + p.Instead + " passes too)"
