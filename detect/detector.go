@@ -1,6 +1,9 @@
 package detect
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // DetectorKind names what a detector measures.
 type DetectorKind uint8
@@ -131,6 +134,32 @@ func (d *Detector) defers() bool {
 		}
 	}
 	return d.Kind == DetectRatio || d.Kind == DetectAbsence || d.Until
+}
+
+// least is how many points a completion takes, at least.
+func (d *Detector) least() int {
+	n := 1
+	switch d.Kind {
+	case DetectCount, DetectDistinct:
+		n = int(d.Threshold)
+	case DetectRatio:
+		n = int(math.Ceil(max(d.Min, d.Total)))
+	case DetectSequence:
+		n = 0
+		for i := range d.Steps {
+			n += d.Steps[i].Count
+		}
+	case DetectAll:
+		for i := range d.Parts {
+			n = max(n, d.Parts[i].least())
+		}
+	case DetectAny:
+		n = d.Parts[0].least()
+		for i := range d.Parts {
+			n = min(n, d.Parts[i].least())
+		}
+	}
+	return max(1, n)
 }
 
 // streamNames adds what people call the streams of d: they are the conditions of its rule.

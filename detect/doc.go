@@ -20,10 +20,13 @@
 // whatever order, batches or copies they come, and whoever restarts or reloads in between:
 //
 //   - A group keeps its points sorted by time and identity (windows_group.go), so a copy is found,
-//     and a late one stands where it belongs. Batches that were done twice are known by their range.
+//     and a late one stands where it belongs. They are packed in blocks (windows_series.go), of
+//     12 or 20 bytes each, and those of a batch are merged at once. Batches that were done twice
+//     are known by their range.
 //   - When points come, every event whose window they are in is judged again (windows_judge.go).
 //     The watermark decides when something settles or is dropped, never what.
-//   - A meter (meter*.go) measures a run of points, and a cursor moves it along. Counts, sums and
+//   - Most rules count, and what they count is how many points lie between two places. For others
+//     a meter (meter*.go) measures a run of points, and a cursor moves it along. Sums and
 //     distinct values follow at both ends in constant time. A sequence knows the latest possible
 //     start of a match, which what lies before a window cannot change, so it gives up nothing at
 //     the old end; at the new end it goes back by a log of what each event overwrote. So a late
@@ -32,7 +35,7 @@
 //     can undo is judged when the watermark has passed whatever could.
 //
 // Most groups hold a few points and never fire. They have no cursor, no name and no evidence until
-// they need one: a million of them, with four points each, take less than 200 MiB.
+// they need one: a million of them, with four points each, take 160 MiB.
 //
 // Groups of different partitions of the signals never meet, so each partition has Windows of its
 // own, in a goroutine of its own where the caller likes.

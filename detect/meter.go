@@ -1,6 +1,9 @@
 package detect
 
-import "math"
+import (
+	"math"
+	"math/bits"
+)
 
 // point is a Point as a window keeps it. Within a group and a millisecond 64 bits of a keyed
 // hash tell events apart.
@@ -116,12 +119,12 @@ func (m *distinctMeter) reset() { m.seen.reset() }
 // sumMeter adds in thousandths: whole numbers have the same sum in every order.
 type sumMeter struct {
 	symmetric
-	stream uint
-	total  uint64
-	need   float64
+	stream    uint
+	high, low uint64
+	need      float64
 }
 
-// maxAddend keeps the sum of as many points as a group may have below 2^64.
+// maxAddend is the most that a point may add.
 const maxAddend = 1e11
 
 func thousandths(p *point) uint64 {
@@ -134,22 +137,26 @@ func thousandths(p *point) uint64 {
 
 func (m *sumMeter) add(p *point, _ end) {
 	if p.stream() == m.stream {
-		m.total += thousandths(p)
+		var carry uint64
+		m.low, carry = bits.Add64(m.low, thousandths(p), 0)
+		m.high += carry
 	}
 }
 
 func (m *sumMeter) drop(p *point, _ end) bool {
 	if p.stream() == m.stream {
-		m.total -= thousandths(p)
+		var borrow uint64
+		m.low, borrow = bits.Sub64(m.low, thousandths(p), 0)
+		m.high -= borrow
 	}
 	return true
 }
 
 func (m *sumMeter) holds(int64) (float64, bool) {
-	x := float64(m.total) / 1000
+	x := (float64(m.high)*(1<<64) + float64(m.low)) / 1000
 	return x, x >= m.need
 }
-func (m *sumMeter) reset() { m.total = 0 }
+func (m *sumMeter) reset() { m.high, m.low = 0, 0 }
 
 type ratioMeter struct {
 	symmetric

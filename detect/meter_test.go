@@ -1,7 +1,6 @@
 package detect
 
 import (
-	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -19,7 +18,7 @@ func TestCursorsSeeWhatAFreshOneSees(t *testing.T) {
 		if m, ok := c.meter.(*ordered); ok {
 			m.most = rapid.SampledFrom([]int{2, 8, 1000}).Draw(t, "log")
 		}
-		var points []point
+		points := series{layout: wide}
 		now, floor := int64(0), -window
 		for range rapid.IntRange(1, 150).Draw(t, "operations") {
 			switch op := rapid.IntRange(0, 9).Draw(t, "operation"); {
@@ -27,34 +26,36 @@ func TestCursorsSeeWhatAFreshOneSees(t *testing.T) {
 				now += rapid.Int64Range(0, 9000).Draw(t, "step")
 				at := max(now-rapid.SampledFrom([]int64{0, 0, 0, 1, 3000, 60_000, 200_000}).Draw(t, "late"), floor+window+1)
 				p := point{stamp: at<<8 | int64(rapid.IntRange(0, len(r.streams)-1).Draw(t, "stream")), id: rapid.Uint64Range(0, 9).Draw(t, "id"), value: rapid.Uint64Range(0, 2).Draw(t, "value")}
-				i, dup := slices.BinarySearchFunc(points, p, comparePoints)
+				where, dup := points.find(&p)
 				if dup {
 					continue
 				}
-				c.back(points, firstFrom(points[:i], at))
-				points = slices.Insert(points, i, p)
-			case op < 8 && len(points) > 0:
-				n := firstFrom(points, max(floor, now-2*window)+1)
+				c.on(&points).back(points.first(at))
+				points.put([]point{p}, []spot{where})
+			case op < 8 && points.len() > 0:
+				n := points.first(max(floor, now-2*window) + 1)
 				if n > 0 {
-					floor = points[n-1].time()
-					c.shift(points, n)
-					points = points[n:]
+					all := points.reader()
+					floor = all.time(n - 1)
+					c.on(&points).shift(n)
+					points.drop(n)
 				}
 			}
-			if len(points) == 0 {
+			if points.len() == 0 {
 				continue
 			}
-			at := points[rapid.IntRange(0, len(points)-1).Draw(t, "seek")].time()
+			all := points.reader()
+			at := all.time(rapid.IntRange(0, points.len()-1).Draw(t, "seek"))
 			if at-window < floor {
 				continue
 			}
-			end := firstFrom(points, at+1)
-			c.seek(points, end, at-window)
+			end := points.first(at + 1)
+			c.on(&points).seek(end, at-window)
 			got, ok := c.meter.holds(at - window)
 			fresh := cursor{meter: newMeter(d)}
-			fresh.seek(points, end, at-window)
+			fresh.on(&points).seek(end, at-window)
 			if want, on := fresh.meter.holds(at - window); ok != on || ok && got != want {
-				t.Fatalf("%s at %d of %d points: %v %t, a fresh one %v %t", r.Info.Name, end, len(points), got, ok, want, on)
+				t.Fatalf("%s at %d of %d points: %v %t, a fresh one %v %t", r.Info.Name, end, points.len(), got, ok, want, on)
 			}
 			if ok {
 				held[r.Info.ID]++
@@ -91,24 +92,30 @@ func TestALatePointCostsWhatCameAfterIt(t *testing.T) {
 		window := r.Detector.Window.Milliseconds()
 		s := &spy{meter: newMeter(&r.Detector)}
 		c := cursor{meter: s}
-		var points []point
+		points := series{layout: wide}
+		put := func(p point) {
+			where, _ := points.find(&p)
+			c.on(&points).back(points.first(p.time()))
+			points.put([]point{p}, []spot{where})
+			c.on(&points)
+		}
 		for i := range n {
-			points = append(points, point{stamp: int64(i)*window/n<<8 | int64(i%len(r.streams)), id: uint64(i), value: uint64(i)})
-			c.seek(points, i+1, points[i].time()-window)
-			c.meter.holds(points[i].time() - window)
+			p := point{stamp: int64(i)*window/n<<8 | int64(i%len(r.streams)), id: uint64(i), value: uint64(i)}
+			put(p)
+			c.seek(i+1, p.time()-window)
+			c.meter.holds(p.time() - window)
 		}
 		if m, ok := s.meter.(*ordered); ok && (len(m.log) < late || cap(m.log) > 2*n) {
 			t.Errorf("%s: the log of %d points has %d changes, and room for %d", r.Info.Name, n, len(m.log), cap(m.log))
 		}
 		before := s.moves
-		p := point{stamp: points[n-late].stamp, id: 1 << 40}
-		i, _ := slices.BinarySearchFunc(points, p, comparePoints)
-		c.back(points, firstFrom(points[:i], p.time()))
-		points = slices.Insert(points, i, p)
-		for ; i < len(points); i++ {
-			end := firstFrom(points, points[i].time()+1)
-			c.seek(points, end, points[i].time()-window)
-			c.meter.holds(points[i].time() - window)
+		at := points.reader()
+		p := point{stamp: at.point(n - late).stamp, id: 1 << 40}
+		put(p)
+		for i := points.first(p.time()); i < points.len(); i++ {
+			at := c.head.time(i)
+			c.seek(points.first(at+1), at-window)
+			c.meter.holds(at - window)
 		}
 		if moves := s.moves - before; moves > 4*late {
 			t.Errorf("%s: %d moves for a point that %d came after, in a window of %d", r.Info.Name, moves, late, n)

@@ -12,7 +12,7 @@ type counted struct {
 	count int32
 }
 
-const minTally = 64
+const minTally = 8
 
 func (t *tally) add(value uint64) {
 	if 2*t.n >= len(t.slots) {
@@ -69,7 +69,7 @@ func (t *tally) grow() {
 }
 
 func (t *tally) reset() {
-	if len(t.slots) > 16*minTally {
+	if len(t.slots) > 128*minTally {
 		t.slots = nil // one large group does not make every small one slow
 	}
 	clear(t.slots)

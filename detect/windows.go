@@ -2,7 +2,6 @@ package detect
 
 import (
 	"cmp"
-	"container/heap"
 	"encoding/base32"
 	"math"
 	"time"
@@ -12,7 +11,7 @@ import (
 type WindowOptions struct {
 	MaxGroups   int // groups of all rules together; default 1,000,000; of one rule at most half of what its severity may fill
 	MaxHeld     int // points of all groups together, shared out in the same way; default 20,000,000
-	MaxPoints   int // points of one group; default 100,000, at most 180,000
+	MaxPoints   int // points of one group; default 1,000,000
 	MaxEvidence int // evidence of all groups together; default 20,000; alerts have that of the batch in any case
 	MaxWaiting  int // points that wait for a rule which the set does not have yet; default 100,000
 
@@ -61,9 +60,10 @@ type Windows struct {
 	touched  []*window // since the last updates
 	evidence int       // kept in all groups
 
-	tenants     map[string]int // places in tenantNames, from one
-	tenantNames []string
-	scratch     []byte
+	tenants, names names
+	scratch        []byte
+	entering       []point // of the points in hand, those that may be new
+	spots          []spot  // where they belong
 }
 
 // ruleState is a rule with what Windows keeps for it.
@@ -80,6 +80,8 @@ type ruleState struct {
 	window             int64
 	bucket             int64
 	pane               int64
+	layout             layout
+	least              int // points that a completion takes
 }
 
 // unknownTime lies before every time, with room to subtract from.
@@ -99,8 +101,8 @@ type origin struct {
 
 // source is what is known of one source partition.
 type source struct {
-	begin  int64 // begin of the newest declared batch seen
-	seen   map[windowKey]struct{}
+	begin  int64                // begin of the newest declared batch seen
+	seen   map[*window]struct{} // groups that have their signal of it
 	passed int64
 }
 
@@ -109,12 +111,12 @@ type source struct {
 func NewWindows(rs *RuleSet, h Hasher, lateness time.Duration, opts WindowOptions) *Windows {
 	opts.MaxGroups = cmp.Or(opts.MaxGroups, 1_000_000)
 	opts.MaxHeld = cmp.Or(opts.MaxHeld, 20_000_000)
-	opts.MaxPoints = min(cmp.Or(opts.MaxPoints, 100_000), 180_000)
+	opts.MaxPoints = cmp.Or(opts.MaxPoints, 1_000_000)
 	opts.MaxEvidence = cmp.Or(opts.MaxEvidence, 20_000)
 	opts.MaxWaiting = cmp.Or(opts.MaxWaiting, 100_000)
 	opts.many = cmp.Or(opts.many, manyPoints)
 	w := &Windows{
-		hasher: h, opts: opts, sources: map[int32]*source{}, tenants: map[string]int{},
+		hasher: h, opts: opts, sources: map[int32]*source{}, tenants: newNames(maxTenants), names: newNames(maxNames),
 		watermark: unknownTime, lateness: lateness.Milliseconds(), waits: map[[16]byte][]waiting{},
 	}
 	w.Reload(nil, rs)
@@ -125,7 +127,8 @@ func (w *Windows) remove(g *window) {
 	if g.more != nil {
 		w.evidence -= len(g.more.evidence)
 	}
-	w.hold(g, -len(g.points))
+	s := g.series()
+	w.hold(g, -s.len())
 	g.rule.groups--
 	w.groups.remove(g)
 }
@@ -189,20 +192,22 @@ func (w *Windows) Observe(dst []Alert, s *Signal) []Alert {
 			w.stats.UnknownRule += uint64(len(rp.Points))
 			continue
 		}
-		key := windowKey{s.Group, rule.id}
-		if _, dup := src.seen[key]; dup {
+		g := w.window(rule, windowKey{s.Group, rule.id}, len(rp.Points))
+		if g == nil {
+			continue
+		}
+		if _, dup := src.seen[g]; dup {
 			w.stats.Duplicates++
 			continue
 		}
-		src.seen[key] = struct{}{}
-		if g := w.window(rule, key, len(rp.Points)); g != nil {
-			w.observe(g, batch{s.Events, rp.Points})
-			s.eachEvidence(i, func(e *SignalEvidence, context []GroupValue) {
-				if w.takesEvidence(g) {
-					w.addEvidence(g, s.evidence(e, context))
-				}
-			})
-		}
+		src.seen[g] = struct{}{}
+		w.observe(g, batch{s.Events, rp.Points})
+		s.eachEvidence(i, func(e *SignalEvidence, context []GroupValue) {
+			if w.takesEvidence(g) {
+				shown := s.evidence(e, context)
+				w.addEvidence(g, &shown)
+			}
+		})
 	}
 	w.hand = origin{}
 	return w.updates(dst)
@@ -241,7 +246,7 @@ func (w *Windows) settle(dst []Alert, watermark int64) []Alert {
 	for depth := range w.deadlines {
 		queue := &w.deadlines[depth]
 		for len(*queue) > 0 && (*queue)[0].at <= watermark {
-			d := heap.Pop(queue).(deadline)
+			d := queue.pop()
 			g := d.window
 			if g.queued != d.at {
 				continue
@@ -255,7 +260,7 @@ func (w *Windows) settle(dst []Alert, watermark int64) []Alert {
 				dst = w.updates(dst)
 			}
 			dst = w.expire(dst, g)
-			if len(g.points) == 0 && len(g.buckets()) == 0 {
+			if len(g.last) == 0 && len(g.buckets()) == 0 {
 				w.remove(g)
 				continue
 			}
@@ -270,7 +275,7 @@ func (w *Windows) settle(dst []Alert, watermark int64) []Alert {
 func (w *Windows) source(id int32) *source {
 	s := w.sources[id]
 	if s == nil {
-		s = &source{begin: -1, seen: map[windowKey]struct{}{}, passed: unknownTime}
+		s = &source{begin: -1, seen: map[*window]struct{}{}, passed: unknownTime}
 		w.sources[id] = s
 	}
 	return s
@@ -297,17 +302,21 @@ func (w *Windows) window(rule *ruleState, key windowKey, points int) *window {
 
 // schedule queues the next time at which the group has something to judge, settle or drop.
 func (w *Windows) schedule(g *window) {
-	lag := g.rule.plan.lag
+	buckets, lag := g.buckets(), g.rule.plan.lag
+	if g.queued != 0 && len(buckets) == 0 && !g.rule.plan.settled {
+		return // points that come do not make it earlier
+	}
 	next := int64(math.MaxInt64)
-	for _, b := range g.buckets() {
+	for _, b := range buckets {
 		next = min(next, b.start+g.rule.bucket+lag)
 	}
-	if n := len(g.points); n > 0 {
-		next = min(next, g.points[n-1].time()+max(1, g.rule.window)+1+lag)
-		if g.rule.plan.settled {
-			if i := firstFrom(g.points, g.extra().decided); i < n {
-				next = min(next, g.points[i].time()+1+lag)
-			}
+	if len(g.last) > 0 {
+		s := g.series()
+		newest := s.newest()
+		next = min(next, newest.time()+max(1, g.rule.window)+1+lag)
+		if decided := g.decided(); g.rule.plan.settled && newest.time() >= decided {
+			r := s.reader()
+			next = min(next, r.time(s.first(decided))+1+lag)
 		}
 	}
 	if next == math.MaxInt64 {
@@ -318,7 +327,7 @@ func (w *Windows) schedule(g *window) {
 		return
 	}
 	g.queued = next
-	heap.Push(&w.deadlines[g.rule.plan.depth], deadline{next, g})
+	w.deadlines[g.rule.plan.depth].push(deadline{next, g})
 }
 
 func mod(a, b int64) int64 { return ((a % b) + b) % b }
@@ -326,22 +335,3 @@ func mod(a, b int64) int64 { return ((a % b) + b) % b }
 var idEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
 func encodeID(id [16]byte) string { return idEncoding.EncodeToString(id[:]) }
-
-type deadline struct {
-	at     int64
-	window *window
-}
-
-type deadlineHeap []deadline
-
-func (h deadlineHeap) Len() int           { return len(h) }
-func (h deadlineHeap) Less(i, j int) bool { return h[i].at < h[j].at }
-func (h deadlineHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *deadlineHeap) Push(x any)        { *h = append(*h, x.(deadline)) }
-func (h *deadlineHeap) Pop() any {
-	old := *h
-	d := old[len(old)-1]
-	old[len(old)-1] = deadline{}
-	*h = old[:len(old)-1]
-	return d
-}

@@ -1,42 +1,95 @@
 package detect
 
 import (
-	"cmp"
 	"slices"
 	"strconv"
 	"time"
 )
 
 // window is one rule's state for one group. Most groups stay small and never fire:
-// what they do not need is in more.
+// what they do not need is elsewhere.
 type window struct {
 	rule   *ruleState
 	group  [16]byte
-	points []point // sorted by (time, identity, stream, value)
-	queued int64   // deadline in the heap
+	last   block // the newest points, of most groups all of them
+	queued int64 // deadline in the heap
 	more   *more
 }
 
 type more struct {
-	name     string   // tenant and values, packed, of groups that fired or may when nothing is in hand
-	buckets  []bucket // those that fired, and those of which points are gone
-	evidence []Evidence
-	cursor   *cursor // of groups with many points
-	decided  int64   // points before it were judged, of settled rules
+	evidence []shown
+	active   *active
+}
+
+// active is what groups have that fired, that settle late, or that have many points.
+type active struct {
+	name    string   // tenant and values, packed
+	buckets []bucket // those that fired, and those of which points are gone
+	decided int64    // points before it were judged, of settled rules
+	older   []block  // all but the last
+	cursor  *cursor
 }
 
 func (g *window) extra() *more {
 	if g.more == nil {
-		g.more = &more{decided: unknownTime}
+		g.more = &more{}
 	}
 	return g.more
 }
 
-func (g *window) buckets() []bucket {
+// active is nil of the others.
+func (g *window) active() *active {
 	if g.more == nil {
 		return nil
 	}
-	return g.more.buckets
+	return g.more.active
+}
+
+func (g *window) activate() *active {
+	m := g.extra()
+	if m.active == nil {
+		m.active = &active{decided: unknownTime}
+	}
+	return m.active
+}
+
+func (g *window) buckets() []bucket {
+	if b := g.active(); b != nil {
+		return b.buckets
+	}
+	return nil
+}
+
+func (g *window) cursor() *cursor {
+	if b := g.active(); b != nil {
+		return b.cursor
+	}
+	return nil
+}
+
+func (g *window) decided() int64 {
+	if b := g.active(); b != nil {
+		return b.decided
+	}
+	return unknownTime
+}
+
+// series are the group's points. What changes them ends with keep.
+func (g *window) series() series {
+	s := series{layout: g.rule.layout, last: g.last}
+	if b := g.active(); b != nil {
+		s.older = b.older
+	}
+	return s
+}
+
+func (g *window) keep(s *series) {
+	g.last = s.last
+	if b := g.active(); b != nil {
+		b.older = s.older
+	} else if s.older != nil {
+		g.activate().older = s.older
+	}
 }
 
 // bucket is an alert, or the count of one that may come.
@@ -50,20 +103,10 @@ type bucket struct {
 	fired   bool
 	told    uint64 // count of the last update written
 	changed bool
-	shown   []Evidence // by the last update
+	shown   []shown // by the last update
 }
 
 func (g *window) key() windowKey { return windowKey{g.group, g.rule.id} }
-
-// firstFrom is the index of the first point at or after a time.
-func firstFrom(points []point, at int64) int {
-	i, _ := slices.BinarySearchFunc(points, at, func(p point, t int64) int { return cmp.Compare(p.time(), t) })
-	return i
-}
-
-func comparePoints(a, b point) int {
-	return cmp.Or(cmp.Compare(a.time(), b.time()), cmp.Compare(a.id, b.id), cmp.Compare(a.stream(), b.stream()), cmp.Compare(a.value, b.value))
-}
 
 // batch are points of one rule and group that come together, and the events that they refer to.
 type batch struct {
@@ -73,87 +116,130 @@ type batch struct {
 
 // observe takes points of one batch and judges every event whose window they are in.
 func (w *Windows) observe(g *window, points batch) {
-	low, high := int64(0), int64(unknownTime)
-	first := -1
-	for i := range points.points {
-		x := &points.points[i]
-		p := &points.events[x.Event]
-		at := p.Time - mod(p.Time, g.rule.pane)
-		if at <= w.marks[g.rule.plan.depth]-g.rule.plan.hold {
-			// A restart rebuilds what is not settled; only what lies before that is of no use.
-			w.stats.Expired++
-			continue
-		}
-		q := point{stamp: at<<8 | int64(x.Step), id: p.Identity, value: x.Value}
-		if !w.insert(g, q) {
-			continue
-		}
-		w.stats.Points++
-		if first < 0 || at < low {
-			low, first = at, i
-		}
-		high = max(high, at)
-	}
+	low, high, ok := w.enter(g, w.inOrder(g, points))
 	w.touch(g)
-	if first < 0 || g.rule.plan.settled {
+	if !ok || g.rule.plan.settled {
 		return
 	}
 	w.judge(g, low, high+max(1, g.rule.window), points)
 }
 
-// insert puts a point in its place; false when it is there, or has none.
-func (w *Windows) insert(g *window, p point) bool {
-	i := len(g.points)
-	if i > 0 && comparePoints(g.points[i-1], p) >= 0 {
-		var dup bool
-		if i, dup = slices.BinarySearchFunc(g.points, p, comparePoints); dup {
+// inOrder are the points of a batch as the group keeps them, without those that have expired.
+func (w *Windows) inOrder(g *window, points batch) []point {
+	// A restart rebuilds what is not settled; only what lies before that is of no use.
+	gone := w.marks[g.rule.plan.depth] - g.rule.plan.hold
+	out, sorted := w.entering[:0], true
+	for i := range points.points {
+		x := &points.points[i]
+		p := &points.events[x.Event]
+		at := p.Time - mod(p.Time, g.rule.pane)
+		if at <= gone || int(x.Step) >= len(g.rule.streams) {
+			w.stats.Expired++
+			continue
+		}
+		q := point{stamp: at<<8 | int64(x.Step), id: p.Identity, value: x.Value}
+		if g.rule.layout == narrow {
+			q.value &= 1
+		}
+		sorted = sorted && (len(out) == 0 || comparePoints(&out[len(out)-1], &q) <= 0)
+		out = append(out, q)
+	}
+	if w.entering = out; !sorted {
+		slices.SortFunc(out, func(a, b point) int { return comparePoints(&a, &b) })
+	}
+	return out
+}
+
+// enter takes what is new of points in order, and says from when to when that is.
+func (w *Windows) enter(g *window, points []point) (low, high int64, ok bool) {
+	s := g.series()
+	end := spot{len(s.older), s.count(s.last)}
+	var newest point
+	behind := end.i == 0 // all that follow come behind the newest
+	if !behind {
+		newest = s.newest()
+	}
+	added, spots := points[:0], w.spots[:0]
+	for i := range points {
+		p, at := &points[i], end
+		there := len(added) > 0 && *p == added[len(added)-1]
+		if behind = behind || comparePoints(&newest, p) < 0; !behind && !there {
+			at, there = s.find(p)
+		}
+		if there {
 			w.stats.Duplicates++
-			return false
+			continue
 		}
-	}
-	if len(g.points) >= w.opts.MaxPoints {
-		w.stats.Overflow++
-		if i == 0 {
-			return false
+		if !g.rule.inPoints.has(w.held+len(added), g.rule.points+len(added)) {
+			w.shed(g.rule, 1)
+			continue
 		}
-		w.bucket(g, g.points[0].time()) // it still counts
-		w.forget(g, 1)
-		i--
+		if b := g.bucketAt(p.time()); b != nil && g.counts(p) && !g.counted(&s, at, added, p) {
+			b.count++
+			b.last = max(b.last, p.time())
+			b.changed = true
+		}
+		added, spots = append(added, *p), append(spots, at)
 	}
-	if !g.rule.inPoints.has(w.held, g.rule.points) {
-		w.shed(g.rule, 1)
-		return false
+	if w.spots = spots; len(added) == 0 {
+		return 0, 0, false
 	}
-	if g.more != nil && g.more.cursor != nil {
-		g.more.cursor.back(g.points, firstFrom(g.points[:i], p.time()))
+	if c := g.cursor(); c != nil && (spots[0] != end || newest.time() == added[0].time()) {
+		c.on(&s).back(s.first(added[0].time()))
 	}
-	g.points = slices.Insert(g.points, i, p)
-	w.hold(g, 1)
-	if b := g.bucketAt(p.time()); b != nil && g.counts(&p) && g.firstOf(i) {
-		b.count++
-		b.last = max(b.last, p.time())
-		b.changed = true
+	s.put(added, spots)
+	g.keep(&s)
+	w.stats.Points += uint64(len(added))
+	w.hold(g, len(added))
+	low, high = added[0].time(), added[len(added)-1].time()
+	if over := s.len() - w.opts.MaxPoints; over > 0 {
+		w.stats.Overflow += uint64(over)
+		w.countGone(g, over)
+		w.forget(g, over)
 	}
-	return true
+	return low, high, true
 }
 
 // counts reports whether the point's event is one of the matching ones.
 func (g *window) counts(p *point) bool { return !g.rule.streams[p.stream()].silent }
 
-// firstOf reports whether point i is the only one of its event that counts.
-func (g *window) firstOf(i int) bool {
-	p := &g.points[i]
-	for j := i - 1; j >= 0 && g.points[j].sameEvent(p); j-- {
-		if g.counts(&g.points[j]) {
+// counted reports whether another point of the same event counts: one of the series, about a
+// spot, or one that is on its way into it.
+func (g *window) counted(s *series, at spot, added []point, p *point) bool {
+	for i := len(added) - 1; i >= 0 && added[i].sameEvent(p); i-- {
+		if g.counts(&added[i]) {
+			return true
+		}
+	}
+	if at == (spot{len(s.older), s.count(s.last)}) && at.i > 0 {
+		if newest := s.newest(); !newest.sameEvent(p) {
 			return false
 		}
 	}
-	for j := i + 1; j < len(g.points) && g.points[j].sameEvent(p); j++ {
-		if g.counts(&g.points[j]) {
+	r, i, n := s.reader(), s.index(at), s.len()
+	return r.countedBefore(g, i, p) || r.countedFrom(g, i, n, p)
+}
+
+func (r *reader) countedBefore(g *window, i int, p *point) bool {
+	for i--; i >= 0; i-- {
+		if q := r.point(i); !q.sameEvent(p) {
 			return false
+		} else if g.counts(&q) {
+			return true
 		}
 	}
-	return true
+	return false
+}
+
+func (r *reader) countedFrom(g *window, i, n int, p *point) bool {
+	for ; i < n; i++ {
+		if q := r.point(i); !q.sameEvent(p) {
+			return false
+		} else if g.counts(&q) {
+			return true
+		}
+	}
+	return false
 }
 
 // forget drops the n oldest points.
@@ -162,17 +248,24 @@ func (w *Windows) forget(g *window, n int) {
 		return
 	}
 	w.hold(g, -n)
-	if g.more != nil && g.more.cursor != nil {
-		g.more.cursor.shift(g.points, n)
+	s := g.series()
+	if c := g.cursor(); c != nil {
+		c.on(&s).shift(n)
 	}
-	g.points = g.points[n:]
-	if len(g.points) == 0 {
-		g.points = nil
-		if g.more != nil {
-			g.more.cursor = nil
-		}
-	} else if cap(g.points) > 64 && cap(g.points) > 4*len(g.points) {
-		g.points = slices.Clone(g.points)
+	s.drop(n)
+	g.keep(&s)
+	if b := g.active(); b != nil && len(s.last) == 0 {
+		b.cursor = nil
+	}
+}
+
+// countGone counts the n oldest points, which go, in those of their buckets that have not settled.
+func (w *Windows) countGone(g *window, n int) {
+	s := g.series()
+	for r, i := s.reader(), 0; i < n; {
+		at := r.time(i)
+		w.bucket(g, at)
+		i = max(i+1, s.first(at-mod(at, g.rule.bucket)+g.rule.bucket))
 	}
 }
 
@@ -197,21 +290,19 @@ func (w *Windows) bucket(g *window, at int64) *bucket {
 		return b
 	}
 	b := bucket{start: start, last: at}
-	for i := firstFrom(g.points, start); i < len(g.points) && g.points[i].time() < start+g.rule.bucket; i++ {
-		p := &g.points[i]
-		if !g.counts(p) {
-			continue
+	s := g.series()
+	r, n := s.reader(), s.len()
+	for i := s.first(start); i < n; i++ {
+		p := r.point(i)
+		if p.time() >= start+g.rule.bucket {
+			break
 		}
-		again := false
-		for j := i - 1; j >= 0 && g.points[j].sameEvent(p); j-- {
-			again = again || g.counts(&g.points[j])
-		}
-		if !again {
+		if g.counts(&p) && !r.countedBefore(g, i, &p) {
 			b.count++
 			b.last = max(b.last, p.time())
 		}
 	}
-	m := g.extra()
+	m := g.activate()
 	m.buckets = append(m.buckets, b)
 	return &m.buckets[len(m.buckets)-1]
 }
@@ -220,12 +311,9 @@ func (w *Windows) bucket(g *window, at int64) *bucket {
 func (w *Windows) expire(dst []Alert, g *window) []Alert {
 	mark := w.watermark - g.rule.plan.lag
 	// One millisecond more: a copy of an event that happened at the watermark may still come on time.
-	n := firstFrom(g.points, mark-max(1, g.rule.window))
-	for i := 0; i < n; { // what goes still counts in buckets that have not settled
-		at := g.points[i].time()
-		w.bucket(g, at)
-		i = max(i+1, firstFrom(g.points[:n], at-mod(at, g.rule.bucket)+g.rule.bucket))
-	}
+	s := g.series()
+	n := s.first(mark - max(1, g.rule.window))
+	w.countGone(g, n)
 	buckets := g.buckets()
 	keep := buckets[:0]
 	for i := range buckets {
@@ -238,8 +326,8 @@ func (w *Windows) expire(dst []Alert, g *window) []Alert {
 			dst = append(dst, w.alert(g, b, true))
 		}
 	}
-	if g.more != nil {
-		g.more.buckets = keep
+	if m := g.active(); m != nil {
+		m.buckets = keep
 	}
 	w.forget(g, n)
 	w.dropEvidence(g, mark)
@@ -283,97 +371,9 @@ func (w *Windows) alert(g *window, b *bucket, settled bool) Alert {
 		First: time.UnixMilli(b.first).UTC(), Last: time.UnixMilli(b.last).UTC(), FiredAt: time.UnixMilli(b.firedAt).UTC(),
 		Count: b.count, Value: b.value, Threshold: r.Detector.Threshold, Settled: settled,
 	}
-	b.shown = g.show(b)
-	a.Evidence = b.shown
+	a.Evidence = w.show(g, b)
 	a.Why, a.Title = why(r.Rule, &a), fillTitle(r.Rule, &a)
 	return a
-}
-
-// show is the oldest of what is known of a bucket and its windows, and of what was shown before.
-func (g *window) show(b *bucket) []Evidence {
-	out := slices.Clone(b.shown)
-	in := g.evidence(b.start-g.rule.window+1, b.last+g.rule.pane)
-	for _, e := range in[:min(len(in), maxEvidence)] {
-		out, _ = insertEvidence(out, e)
-	}
-	return out[:min(len(out), maxEvidence)]
-}
-
-// evidence is what the group keeps from a time until before another.
-func (g *window) evidence(from, until int64) []Evidence {
-	if g.more == nil {
-		return nil
-	}
-	in := g.more.evidence
-	return in[firstEvidence(in, from):firstEvidence(in, until)]
-}
-
-// insertEvidence keeps the order of time; false when it is there.
-func insertEvidence(in []Evidence, e Evidence) ([]Evidence, bool) {
-	i, dup := slices.BinarySearchFunc(in, e, compareEvidence)
-	if dup {
-		return in, false
-	}
-	return slices.Insert(in, i, e), true
-}
-
-func compareEvidence(a, b Evidence) int {
-	return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.EventID, b.EventID))
-}
-
-// takesEvidence reports whether a group may get more, and counts what it may not. Where all groups
-// together have too much, only groups that fired do.
-func (w *Windows) takesEvidence(g *window) bool {
-	if w.evidence >= w.opts.MaxEvidence && (!g.fired() || len(g.more.evidence) >= 2*maxEvidence) {
-		w.stats.NoEvidence++
-		return false
-	}
-	return true
-}
-
-// addEvidence keeps the oldest of each bucket's span, so that a bucket which is judged long after its
-// events still has some to show.
-func (w *Windows) addEvidence(g *window, e Evidence) {
-	m := g.extra()
-	start := e.Time.UnixMilli() - mod(e.Time.UnixMilli(), g.rule.bucket)
-	last := firstEvidence(m.evidence, start+g.rule.bucket) - 1
-	full := last+1-firstEvidence(m.evidence, start) >= maxEvidence
-	if full && compareEvidence(m.evidence[last], e) <= 0 {
-		return
-	}
-	var added bool
-	e.Context = slices.Clone(e.Context) // what was decoded may be used again
-	if m.evidence, added = insertEvidence(m.evidence, e); !added {
-		return
-	}
-	w.evidence++
-	switch {
-	case full:
-		m.evidence = slices.Delete(m.evidence, last+1, last+2)
-		w.evidence--
-	case len(m.evidence) > maxGroupEvidence:
-		m.evidence = slices.Delete(m.evidence, 0, 1)
-		w.evidence--
-	}
-}
-
-// maxGroupEvidence is how much a group may keep, of all its buckets.
-const maxGroupEvidence = 20 * maxEvidence
-
-// dropEvidence drops what no bucket will show that ends behind mark.
-func (w *Windows) dropEvidence(g *window, mark int64) {
-	if g.more == nil {
-		return
-	}
-	n := firstEvidence(g.more.evidence, mark-g.rule.bucket-g.rule.window+1)
-	g.more.evidence = slices.Delete(g.more.evidence, 0, n)
-	w.evidence -= n
-}
-
-// firstEvidence is the index of the first at or after a time.
-func firstEvidence(in []Evidence, at int64) int {
-	i, _ := slices.BinarySearchFunc(in, at, func(e Evidence, t int64) int { return cmp.Compare(e.Time.UnixMilli(), t) })
-	return i
 }
 
 func (g *window) fired() bool {

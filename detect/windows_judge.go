@@ -6,27 +6,49 @@ import "math"
 // same however many lie in the window.
 const manyPoints = 32
 
-// cursor is a meter over points[lo:hi] of a group. It has seen all points from base on.
+// cursor is a meter over the points from lo to before hi of a group. It has seen all points from base on.
 type cursor struct {
 	meter        meter
 	base, lo, hi int
+	before       int64 // time of the point before base
+
+	head, tail reader // at hi and at lo
+	point      point  // that a meter takes
 }
 
-// seek makes the cursor stand on the window that ends with points[:hi] and begins behind low.
-func (c *cursor) seek(points []point, hi int, low int64) {
-	c.back(points, hi)
-	if c.hi == 0 || points[c.hi-1].time() <= low || c.base > 0 && points[c.base-1].time() > low {
-		c.start(firstFrom(points, low+1))
+// on says what the points are; it comes before everything else, and again when they changed.
+func (c *cursor) on(s *series) *cursor {
+	c.head = s.reader()
+	c.tail = c.head
+	return c
+}
+
+// seek makes the cursor stand on the window that ends before hi and begins behind low.
+func (c *cursor) seek(hi int, low int64) {
+	c.back(hi)
+	if c.hi == 0 || c.head.time(c.hi-1) <= low || c.base > 0 && c.before > low {
+		c.start(c.head.first(low + 1))
+		if c.base > 0 {
+			c.before = c.head.time(c.base - 1)
+		}
 	}
 	for ; c.hi < hi; c.hi++ {
-		c.meter.add(&points[c.hi], newest)
+		c.point = c.head.point(c.hi)
+		c.meter.add(&c.point, newest)
 	}
-	for ; c.lo < c.hi && points[c.lo].time() <= low; c.lo++ {
-		c.meter.drop(&points[c.lo], oldest)
+	for ; c.lo < c.hi && c.tail.time(c.lo) <= low; c.lo++ {
+		c.leave(c.lo)
 	}
-	for ; c.lo > c.base && points[c.lo-1].time() > low; c.lo-- {
-		c.meter.add(&points[c.lo-1], oldest)
+	for ; c.lo > c.base && c.tail.time(c.lo-1) > low; c.lo-- {
+		c.point = c.tail.point(c.lo - 1)
+		c.meter.add(&c.point, oldest)
 	}
+}
+
+// leave gives up the oldest point.
+func (c *cursor) leave(i int) {
+	c.point = c.tail.point(i)
+	c.meter.drop(&c.point, oldest)
 }
 
 func (c *cursor) start(at int) {
@@ -35,91 +57,118 @@ func (c *cursor) start(at int) {
 }
 
 // back gives up what lies behind hi, before the points there change.
-func (c *cursor) back(points []point, hi int) {
+func (c *cursor) back(hi int) {
 	for c.hi > hi {
 		c.hi--
-		if c.lo > c.hi || !c.meter.drop(&points[c.hi], newest) {
+		c.point = c.head.point(c.hi)
+		if c.lo > c.hi || !c.meter.drop(&c.point, newest) {
 			c.start(0) // seek begins where the window does
 		}
 	}
 }
 
-// shift follows the loss of the n oldest points.
-func (c *cursor) shift(points []point, n int) {
+// shift follows the loss of the n oldest points, before they go.
+func (c *cursor) shift(n int) {
 	if c.hi < n {
 		c.start(n)
 	}
 	for ; c.lo < n; c.lo++ {
-		c.meter.drop(&points[c.lo], oldest)
+		c.leave(c.lo)
 	}
-	c.meter.forget(points[n-1].time())
+	c.meter.forget(c.tail.time(n - 1))
 	c.base, c.lo, c.hi = max(0, c.base-n), c.lo-n, c.hi-n
 }
 
-func (w *Windows) cursor(g *window) *cursor {
-	if g.more != nil && g.more.cursor != nil {
-		return g.more.cursor
+// cursor is the group's own, or where it has few points one that begins anew.
+func (w *Windows) cursor(g *window, s *series, points int) *cursor {
+	if c := g.cursor(); c != nil {
+		return c.on(s)
 	}
-	if len(g.points) < w.opts.many {
+	if points < w.opts.many {
 		g.rule.scratch.start(0)
-		return &g.rule.scratch
+		return g.rule.scratch.on(s)
 	}
-	m := g.extra()
+	m := g.activate()
 	m.cursor = &cursor{meter: newMeter(&g.rule.Detector)}
-	return m.cursor
+	return m.cursor.on(s)
 }
 
 // judge looks at every event with time in [from, until) and fires the buckets of those
 // that complete the rule. All events of one millisecond have one window.
 func (w *Windows) judge(g *window, from, until int64, in batch) {
-	c := w.cursor(g)
-	ahead := forward{g: g, i: -1}
-	for i := firstFrom(g.points, from); i < len(g.points); {
-		at := g.points[i].time()
+	s := g.series()
+	n := s.len()
+	if n < g.rule.least {
+		return
+	}
+	span := max(1, g.rule.window)
+	r, i := s.reader(), s.first(from)
+	if i == n {
+		return
+	}
+	var c *cursor
+	var ahead forward
+	var low reader
+	lo := 0
+	kind := g.rule.Detector.Kind
+	switch kind {
+	case DetectScore:
+	case DetectAbsence:
+		ahead = forward{reader: r, n: n}
+	case DetectCount:
+		low, lo = r, s.first(r.time(i)-span+1)
+	default:
+		c = w.cursor(g, &s, n)
+	}
+	for i < n {
+		at := r.time(i)
 		if at >= until {
 			return
 		}
 		end := i + 1
-		for end < len(g.points) && g.points[end].time() == at {
+		for end < n && r.time(end) == at {
 			end++
 		}
-		if !g.countsAny(i, end) {
+		if !g.countsAny(&r, i, end) {
 			i = end
 			continue
 		}
 		var value float64
 		ok := true
-		switch {
-		case g.rule.Detector.Kind == DetectAbsence:
-			value, ok = float64(g.rule.window)/1000, ahead.silent(end, at)
-		case g.rule.Detector.Kind == DetectScore:
-			value = highest(g.points[i:end]) // the matcher compared each
-		case g.rule.window == 0:
-			c.seek(g.points, end, at-1)
-			value, ok = c.meter.holds(at - 1)
+		switch kind {
+		case DetectScore:
+			value = highest(&r, i, end) // the matcher compared each
+		case DetectAbsence:
+			value, ok = float64(g.rule.window)/1000, ahead.silent(g, end, at)
+		case DetectCount: // each point is one
+			for low.time(lo) <= at-span {
+				lo++
+			}
+			value, ok = float64(end-lo), end-lo >= g.rule.least
 		default:
-			c.seek(g.points, end, at-g.rule.window)
-			value, ok = c.meter.holds(at - g.rule.window)
+			c.seek(end, at-span)
+			value, ok = c.meter.holds(at - span)
 		}
 		if ok {
 			w.fire(g, at, value, in)
-			w.feed(g, i, end, in)
+			w.feed(g, &r, i, end, in)
 		}
 		i = end
 	}
 }
 
-func highest(points []point) float64 {
+func highest(r *reader, i, end int) float64 {
 	x := 0.0
-	for i := range points {
-		x = max(x, math.Float64frombits(points[i].value))
+	for ; i < end; i++ {
+		p := r.point(i)
+		x = max(x, math.Float64frombits(p.value))
 	}
 	return x
 }
 
-func (g *window) countsAny(i, end int) bool {
+func (g *window) countsAny(r *reader, i, end int) bool {
 	for ; i < end; i++ {
-		if g.counts(&g.points[i]) {
+		if p := r.point(i); g.counts(&p) {
 			return true
 		}
 	}
@@ -128,27 +177,28 @@ func (g *window) countsAny(i, end int) bool {
 
 // forward finds the next expected event of an absence; it moves with the judgement.
 type forward struct {
-	g *window
-	i int
+	reader
+	n, i int
 }
 
-// silent reports whether nothing expected follows points[:end], whose last are at a time.
-func (f *forward) silent(end int, at int64) bool {
-	g := f.g
+// silent reports whether nothing expected follows the points before end, whose last are at a time.
+func (f *forward) silent(g *window, end int, at int64) bool {
 	if !g.rule.Detector.After {
-		return end == len(g.points) || g.points[end].time() > at+g.rule.window
+		return end == f.n || f.time(end) > at+g.rule.window
 	}
-	f.i = max(f.i, firstFrom(g.points[:end], at))
-	for f.i < len(g.points) && g.counts(&g.points[f.i]) {
-		f.i++
+	f.i = max(f.i, f.first(at))
+	for ; f.i < f.n; f.i++ {
+		if p := f.point(f.i); !g.counts(&p) {
+			break
+		}
 	}
-	return f.i == len(g.points) || g.points[f.i].time() > at+g.rule.window
+	return f.i == f.n || f.time(f.i) > at+g.rule.window
 }
 
 // decide judges the events that nothing can change any more, of a settled rule.
 func (w *Windows) decide(g *window) {
 	until := w.watermark - g.rule.plan.lag
-	m := g.extra()
+	m := g.activate()
 	from := m.decided
 	if until <= from {
 		return
@@ -192,22 +242,22 @@ func (b *batch) firedAt(at int64) int64 {
 }
 
 // feed hands completions to the rules that take steps from this one.
-func (w *Windows) feed(g *window, i, end int, in batch) {
+func (w *Windows) feed(g *window, r *reader, i, end int, in batch) {
 	if len(g.rule.plan.feeds) == 0 {
 		return
 	}
-	at := g.points[i].time()
+	at := r.time(i)
 	var out batch
 	for ; i < end; i++ {
-		p := &g.points[i]
-		if n := len(out.events); !g.counts(p) || n > 0 && out.events[n-1].Identity == p.id {
+		p := r.point(i)
+		if n := len(out.events); !g.counts(&p) || n > 0 && out.events[n-1].Identity == p.id {
 			continue
 		}
 		out.points = append(out.points, Point{Event: uint32(len(out.events))})
 		out.events = append(out.events, SignalEvent{Time: p.time(), Append: in.firedAt(p.time()), Identity: p.id})
 	}
-	evidence := g.evidence(at-g.rule.window+1, at+g.rule.pane)
-	evidence = evidence[max(0, len(evidence)-maxEvidence):]
+	shown := g.shown(at-g.rule.window+1, at+g.rule.pane)
+	shown = shown[max(0, len(shown)-maxEvidence):]
 	hand := w.hand
 	w.hand = origin{packed: w.name(g)}
 	for _, f := range g.rule.plan.feeds {
@@ -223,9 +273,9 @@ func (w *Windows) feed(g *window, i, end int, in batch) {
 		for j := range out.points {
 			out.points[j].Step = f.step
 		}
-		for _, e := range evidence {
+		for i := range shown {
 			if w.takesEvidence(to) {
-				w.addEvidence(to, e)
+				w.addShown(to, shown[i].at, shown[i].id(), func() string { return shown[i].packed })
 			}
 		}
 		before := w.stats

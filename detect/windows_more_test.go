@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -80,7 +81,8 @@ func TestWindowsAreBounded(t *testing.T) {
 			}
 			f.point(r, 1, max(0, at), uint8(i%len(r.streams)), uint64(i%5))
 		}
-		held := len(f.w.groups.get(windowKey{[16]byte{1}, f.w.rules[r.Hash].id}).points)
+		points := f.w.groups.get(windowKey{[16]byte{1}, f.w.rules[r.Hash].id}).series()
+		held := points.len()
 		if held != 50 || f.w.Stats().Overflow < 400 {
 			t.Errorf("%s: %d points held, %d given up", r.Info.ID, held, f.w.Stats().Overflow)
 		}
@@ -90,6 +92,55 @@ func TestWindowsAreBounded(t *testing.T) {
 		}
 		if f.w.Groups() > 2 || f.w.Stats().Overflow == before {
 			t.Errorf("%s: %d groups", r.Info.ID, f.w.Groups())
+		}
+	}
+}
+
+// A thousand events a second of one group are all counted in a window of five minutes: at the
+// last of them a share of the errors is reached, or missed by one.
+func TestARatioOfABusyGroupIsExact(t *testing.T) {
+	const n, errors = 300_000, 15_000
+	rs := loadText(t, ruleLines("{id: TT-01, name: t.ratio, match: {type: tool_call}, ratio: {of: {outcome: error}, gte: 0.05, window: 5m, group_by: [server.name]}, suppress: {for: 10m}}"))
+	for _, missing := range []int{0, 1} {
+		w := NewWindows(rs, plainHasher{}, 0, WindowOptions{})
+		before, r := heapNow(), rand.New(rand.NewPCG(1, 2))
+		for begin := 0; begin < n; begin += 1000 {
+			s := &Signal{
+				Begin: int64(begin), End: int64(begin) + 1000, Group: [16]byte{1},
+				Events: make([]SignalEvent, 1000), Rules: []RulePoints{{Rule: rs.Rules()[0].Hash, Points: make([]Point, 1000)}},
+			}
+			for i, place := range r.Perm(1000) {
+				// What comes with a signal is spread over half a minute.
+				k := begin - begin%30_000 + begin%30_000/1000 + place*30
+				at := TestStart.UnixMilli() + int64(k)
+				s.Events[i] = SignalEvent{Time: at, Append: at, Identity: uint64(k) * 0x9e3779b97f4a7c15}
+				s.Rules[0].Points[i].Event = uint32(i)
+				if k >= n-errors+missing {
+					s.Rules[0].Points[i].Value = 1
+				}
+			}
+			if said := w.Observe(nil, s); len(said) > 0 {
+				t.Fatal("a ratio fired before its events were all there")
+			}
+		}
+		held := float64(heapNow()-before) / n
+		t.Logf("%.1f bytes a point", held)
+		if held > 16 {
+			t.Errorf("%.1f bytes a point, at most 16", held)
+		}
+		said := w.Settle(nil, TestStart.Add(time.Hour))
+		if st := w.Stats(); st.Points != n || st.Overflow > 0 {
+			t.Errorf("%+v", st)
+		}
+		switch missing {
+		case 0:
+			if len(said) == 0 || said[len(said)-1].Count != n || said[len(said)-1].Value != 0.05 {
+				t.Errorf("%d errors of %d: %+v", errors, n, said)
+			}
+		default:
+			if len(said) > 0 {
+				t.Errorf("%d errors of %d fired", errors-missing, n)
+			}
 		}
 	}
 }

@@ -30,7 +30,10 @@ func (w *Windows) Reload(dst []Alert, rs *RuleSet) []Alert {
 			w.nextID++
 			s = &ruleState{
 				id: w.nextID, window: r.Detector.Window.Milliseconds(), bucket: r.Suppress.Milliseconds(),
-				pane: max(1, r.Detector.Resolution.Milliseconds()),
+				pane: max(1, r.Detector.Resolution.Milliseconds()), layout: narrow, least: r.Detector.least(),
+			}
+			if r.Detector.wide() {
+				s.layout = wide
 			}
 			s.scratch.meter = newMeter(&r.Detector)
 		}
@@ -65,9 +68,9 @@ func (w *Windows) Reload(dst []Alert, rs *RuleSet) []Alert {
 			w.hand = origin{packed: p.name}
 			if g := w.window(rule, windowKey{p.group, rule.id}, len(p.points)); g != nil {
 				w.observe(g, p.batch)
-				for _, e := range p.evidence {
+				for i := range p.evidence {
 					if w.takesEvidence(g) {
-						w.addEvidence(g, e)
+						w.addEvidence(g, &p.evidence[i])
 					}
 				}
 			}

@@ -5,8 +5,43 @@ import (
 	"strings"
 )
 
-// maxTenants bounds how many names of tenants are kept once for all groups.
-const maxTenants = 1000
+// maxTenants bounds how many names of tenants are kept once for all groups, and maxNames
+// how many others.
+const (
+	maxTenants = 1000
+	maxNames   = 4096
+	maxName    = 64 // bytes of one
+)
+
+// names are texts that are a number in what is packed, as far as there is room.
+type names struct {
+	numbers map[string]uint64 // from one
+	texts   []string
+	most    int
+}
+
+func newNames(most int) names { return names{numbers: map[string]uint64{}, most: most} }
+
+func (n *names) append(b []byte, s string) []byte {
+	k := n.numbers[s]
+	if k == 0 && len(n.texts) < n.most && len(s) <= maxName {
+		s = strings.Clone(s)
+		n.texts = append(n.texts, s)
+		k = uint64(len(n.texts))
+		n.numbers[s] = k
+	}
+	if b = binary.AppendUvarint(b, k); k == 0 {
+		b = appendString(b, s)
+	}
+	return b
+}
+
+func (n *names) read(r *wireReader) string {
+	if k := r.uvarint(); k > 0 {
+		return n.texts[k-1]
+	}
+	return r.string()
+}
 
 // table finds windows by group and rule. It is open-addressed: a million groups cost a
 // pointer each, where a map would keep every key again.
@@ -83,7 +118,7 @@ func (t *table) remove(g *window) {
 
 // name is the packed name of a group, which it keeps.
 func (w *Windows) name(g *window) string {
-	m := g.extra()
+	m := g.activate()
 	switch {
 	case m.name != "":
 	case w.hand.signal != nil:
@@ -97,17 +132,7 @@ func (w *Windows) name(g *window) string {
 // packGroup writes tenant and group values into one string, which most groups never need
 // again. Tenants are few: those that are known are a number in it.
 func (w *Windows) packGroup(tenant string, values []GroupValue) string {
-	n := w.tenants[tenant]
-	if n == 0 && len(w.tenantNames) < maxTenants {
-		tenant = strings.Clone(tenant)
-		w.tenantNames = append(w.tenantNames, tenant)
-		n = len(w.tenantNames)
-		w.tenants[tenant] = n
-	}
-	b := binary.AppendUvarint(w.scratch[:0], uint64(n))
-	if n == 0 {
-		b = appendString(b, tenant)
-	}
+	b := w.tenants.append(w.scratch[:0], tenant)
 	for _, v := range values {
 		if f, ok := FieldByName(v.Field); ok {
 			b = append(b, byte(f))
@@ -122,11 +147,7 @@ func (w *Windows) packGroup(tenant string, values []GroupValue) string {
 
 func (w *Windows) unpackGroup(s string) (tenant string, values []GroupValue) {
 	r := wireReader{b: []byte(s)}
-	if n := r.uvarint(); n > 0 {
-		tenant = w.tenantNames[n-1]
-	} else {
-		tenant = r.string()
-	}
+	tenant = w.tenants.read(&r)
 	for len(r.b) > 0 {
 		var v GroupValue
 		if f := Field(r.byte()); f < NumFields {

@@ -1,0 +1,96 @@
+package detect
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// A series is a sorted slice, whatever comes into it in whatever order, and whatever leaves it.
+func TestSeriesAgreesWithASlice(t *testing.T) {
+	most := 0
+	rapid.Check(t, func(t *rapid.T) {
+		s := series{layout: rapid.SampledFrom([]layout{narrow, wide}).Draw(t, "layout")}
+		var want []point
+		const hour = int64(time.Hour / time.Millisecond)
+		now := rapid.SampledFrom([]int64{TestStart.UnixMilli(), 0, -hour}).Draw(t, "start")
+		spread := rapid.SampledFrom([]int64{1, 1000, hour, 60 * hour}).Draw(t, "spread")
+		id := uint64(0)
+		for range rapid.IntRange(1, 40).Draw(t, "operations") {
+			if n := rapid.IntRange(0, 3).Draw(t, "operation"); n == 0 && len(want) > 0 {
+				n := rapid.IntRange(0, len(want)).Draw(t, "drop")
+				s.drop(n)
+				want = slices.Delete(want, 0, n)
+			}
+			var points []point
+			var spots []spot
+			now += rapid.Int64Range(0, spread).Draw(t, "step")
+			for range rapid.SampledFrom([]int{1, 2, 5, 100, 500, 2000}).Draw(t, "points") {
+				id += 0x9e3779b97f4a7c15
+				at := now - int64(id>>40)%(spread+1)
+				points = append(points, point{stamp: at<<8 | int64(id>>20%maxStreams), id: id, value: id >> 7 & 1})
+				if p := &points[len(points)-1]; s.layout == wide {
+					p.value = id >> 3
+				}
+			}
+			slices.SortFunc(points, func(a, b point) int { return comparePoints(&a, &b) })
+			for i := range points {
+				at, there := s.find(&points[i])
+				j, _ := slices.BinarySearchFunc(want, points[i], func(a, b point) int { return comparePoints(&a, &b) })
+				if there || s.index(at) != j {
+					t.Fatalf("point %d belongs to %d, there %t, want %d", i, s.index(at), there, j)
+				}
+				spots = append(spots, at)
+			}
+			want = append(want, points...)
+			slices.SortFunc(want, func(a, b point) int { return comparePoints(&a, &b) })
+			s.put(points, spots)
+			most = max(most, len(s.older)+1)
+			agrees(t, &s, want)
+		}
+	})
+	if most < 10 && !testing.Short() {
+		t.Errorf("no series had more than %d blocks", most)
+	}
+}
+
+func agrees(t *rapid.T, s *series, want []point) {
+	if s.len() != len(want) {
+		t.Fatalf("%d points, want %d", s.len(), len(want))
+	}
+	for k := range s.older {
+		if b := s.older[k]; len(b) < 2 || len(b) > maxWords {
+			t.Fatalf("block %d of %d has %d words", k, len(s.older)+1, len(b))
+		}
+	}
+	if len(s.last) > maxWords || (len(s.last) < 2) != (len(want) == 0) {
+		t.Fatalf("the last block has %d words", len(s.last))
+	}
+	r := s.reader()
+	for i := range want {
+		if p := r.point(i); p != want[i] {
+			t.Fatalf("point %d is %+v, want %+v", i, p, want[i])
+		}
+	}
+	if len(want) == 0 {
+		return
+	}
+	if p := s.newest(); p != want[len(want)-1] {
+		t.Fatalf("the newest is %+v", p)
+	}
+	for range 5 { // anywhere, back and forth
+		i := rapid.IntRange(0, len(want)-1).Draw(t, "place")
+		at, there := s.find(&want[i])
+		first, _ := slices.BinarySearchFunc(want, want[i].time(), func(p point, at int64) int {
+			if p.time() < at {
+				return -1
+			}
+			return 1
+		})
+		if p := r.point(i); p != want[i] || r.time(i) != p.time() || !there || s.index(at) != i || s.first(p.time()) != first {
+			t.Fatalf("point %d is %+v, want %+v; found %t at %d, its time begins at %d, want %d", i, p, want[i], there, s.index(at), s.first(p.time()), first)
+		}
+	}
+}
