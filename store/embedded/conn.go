@@ -173,8 +173,8 @@ func (c *countWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// insert runs an INSERT without FORMAT clause with the rows read from data.
-func (c *conn) insert(sql, format string, params []Param, data io.Reader) (Stats, error) {
+// insert runs an INSERT without FORMAT clause with the rows in data.
+func (c *conn) insert(sql, format string, params []Param, data [][]byte) (Stats, error) {
 	var pin runtime.Pinner
 	defer pin.Unpin()
 	p := newParams(&pin, params)
@@ -192,18 +192,14 @@ func (c *conn) insert(sql, format string, params []Param, data io.Reader) (Stats
 	if msg := c.lib.insertError(h); msg != "" {
 		return Stats{}, newError(msg)
 	}
-	buf := make([]byte, 1<<20)
-	for {
-		n, err := io.ReadFull(data, buf)
-		if n > 0 && c.lib.insertAppend(h, &buf[0], uintptr(n)) != 0 {
-			break // the reason comes with the result
-		}
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			break
-		}
-		if err != nil {
-			c.lib.insertCancel(h)
-			return Stats{}, &clientError{err}
+	const most = 1 << 20 // at once
+	for _, piece := range data {
+		for len(piece) > 0 {
+			n := min(len(piece), most)
+			if c.lib.insertAppend(h, &piece[0], uintptr(n)) != 0 {
+				return c.take(io.Discard, c.lib.insertDone(h)) // which says why
+			}
+			piece = piece[n:]
 		}
 	}
 	return c.take(io.Discard, c.lib.insertDone(h))

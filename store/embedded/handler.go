@@ -86,6 +86,7 @@ func (s *Server) answer(r *http.Request, req *request, out *response) (Stats, er
 	if bad != nil {
 		return Stats{}, bad
 	}
+	defer body.release()
 	req.join(body)
 	if handled, err := req.hello(out, s.engine); handled {
 		return Stats{ResultRows: 1}, err

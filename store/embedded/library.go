@@ -26,7 +26,6 @@ type library struct {
 	insert       func(conn uintptr, sql *byte, sqlLen uintptr, format *byte, formatLen uintptr, names **byte, nameLens *uintptr, values **byte, valueLens *uintptr, n uintptr) uintptr
 	insertAppend func(stream uintptr, data *byte, n uintptr) int32
 	insertDone   func(stream uintptr) uintptr
-	insertCancel func(stream uintptr)
 	insertError  func(stream uintptr) string
 	insertFree   func(stream uintptr)
 
@@ -78,7 +77,6 @@ func openLibrary(path string) (*library, error) {
 		{&l.insert, "chdb_stream_insert_with_params_n"},
 		{&l.insertAppend, "chdb_stream_append"},
 		{&l.insertDone, "chdb_stream_done"},
-		{&l.insertCancel, "chdb_stream_cancel_insert"},
 		{&l.insertError, "chdb_stream_insert_error"},
 		{&l.insertFree, "chdb_destroy_insert_stream"},
 		{&l.classify, "chdb_classify_query_n"},

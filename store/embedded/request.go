@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"unsafe"
 
 	"github.com/ClickHouse/ch-go/compress"
@@ -97,7 +98,7 @@ func first(values ...string) string {
 
 // body decodes and reads the whole body. It is in memory before a connection is taken: a
 // slow client must not hold the one writer, and half a body must insert nothing.
-func (s *Server) body(r *http.Request) ([]byte, *Error) {
+func (s *Server) body(r *http.Request) (body, *Error) {
 	var in io.Reader = r.Body
 	closer := func() {}
 	switch enc := strings.ToLower(r.Header.Get("Content-Encoding")); enc {
@@ -131,18 +132,45 @@ func (s *Server) body(r *http.Request) ([]byte, *Error) {
 	if r.URL.Query().Get("decompress") == "1" {
 		in = blockReader{compress.NewReader(in)}
 	}
-	var buf bytes.Buffer
-	if n := r.ContentLength; n > 0 && n <= s.o.MaxRequestBytes {
-		buf.Grow(int(n) + bytes.MinRead)
+	return s.read(in)
+}
+
+// pieces of bodies are used again: a body that is sent in chunks does not say how long it is,
+// and a buffer that grows to its size takes twice of it.
+var pieces = sync.Pool{New: func() any { return new([256 << 10]byte) }}
+
+// body is what was sent, in pieces.
+type body [][]byte
+
+func (s *Server) read(in io.Reader) (b body, bad *Error) {
+	for left := s.o.MaxRequestBytes; left >= 0; left -= int64(len(b[len(b)-1])) {
+		piece := pieces.Get().(*[256 << 10]byte)[:0]
+		b = append(b, piece)
+		for len(piece) < cap(piece) {
+			n, err := in.Read(piece[len(piece):cap(piece)])
+			piece = piece[:len(piece)+n]
+			b[len(b)-1] = piece
+			if err == io.EOF && int64(len(piece)) <= left {
+				return b, nil
+			}
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				b.release()
+				return nil, exception(codeNetwork, "Cannot read the request body: %s", err)
+			}
+		}
 	}
-	n, err := io.Copy(&buf, io.LimitReader(in, s.o.MaxRequestBytes+1))
-	if err != nil {
-		return nil, exception(codeNetwork, "Cannot read the request body: %s", err)
+	b.release()
+	return nil, exception(codeTooLarge, "Request body is larger than %d bytes", s.o.MaxRequestBytes)
+}
+
+// release gives the memory back; nothing may use it any more.
+func (b body) release() {
+	for _, piece := range b {
+		pieces.Put((*[256 << 10]byte)(piece[:cap(piece)]))
 	}
-	if n > s.o.MaxRequestBytes {
-		return nil, exception(codeTooLarge, "Request body is larger than %d bytes", s.o.MaxRequestBytes)
-	}
-	return buf.Bytes(), nil
 }
 
 // blockReader reads ClickHouse's compressed blocks. They have no end mark: the stream ends
@@ -161,23 +189,29 @@ func (b blockReader) Read(p []byte) (int, error) {
 }
 
 // join makes the statement out of the query parameter and the body, and tells rows apart.
-func (w *request) join(body []byte) {
+// Only the rows are still of the body.
+func (w *request) join(b body) {
 	if head, ok := splitInsert(w.head); ok {
-		w.sql, w.format = head.sql, head.format
-		w.rows = io.MultiReader(strings.NewReader(w.head[head.data:]), bytes.NewReader(body))
+		w.insert(head, w.head[head.data:], b)
 		return
 	}
-	if w.head != "" && len(body) > 0 {
-		body = append([]byte(w.head+"\n"), body...)
+	all := bytes.Join(b, nil)
+	if w.head != "" && len(all) > 0 {
+		all = append([]byte(w.head+"\n"), all...)
 	}
 	w.sql = w.head
-	if len(body) > 0 {
-		w.sql = unsafe.String(&body[0], len(body)) // nobody writes to body any more
+	if len(all) > 0 {
+		w.sql = unsafe.String(&all[0], len(all)) // nobody writes to all any more
 	}
 	if head, ok := splitInsert(w.sql); ok {
-		w.rows = strings.NewReader(w.sql[head.data:])
-		w.sql, w.format = head.sql, head.format
+		w.insert(head, w.sql[head.data:], nil)
 	}
+}
+
+// insert makes it one that brings its rows along.
+func (w *request) insert(head insertHead, rows string, b body) {
+	w.sql, w.format, w.set = head.sql, head.format, head.set
+	w.rows = append([][]byte{unsafe.Slice(unsafe.StringData(rows), len(rows))}, b...)
 }
 
 // authenticate compares user and password in the order in which ClickHouse looks for them.

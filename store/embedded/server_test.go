@@ -353,8 +353,14 @@ func TestDeduplication(t *testing.T) {
 	send("a", "x\t1\ny\t2\n")
 	send("a", "x\t1\ny\t2\n")
 	const ask = "SELECT (SELECT count() FROM t), (SELECT sum(n) FROM sums)"
+	// Its own settings do not keep those of the URL out.
+	for range 2 {
+		if status, body := post(t, u+"&"+insertQuery("INSERT INTO t (k, n) SETTINGS max_insert_threads = 1 FORMAT TSV", "a"), "x\t1\ny\t2\n"); status != 200 {
+			t.Errorf("%d %s", status, body)
+		}
+	}
 	if got := must(t, u, ask); got != "2\t3" {
-		t.Errorf("after one batch three times: %q", got)
+		t.Errorf("after one batch five times: %q", got)
 	}
 	send("b", "x\t1\ny\t2\n") // the same rows under another token are another batch
 	if got := must(t, u, ask); got != "4\t6" {

@@ -43,11 +43,16 @@ func (s *session) set(settings []Setting) error {
 	if len(settings) == 0 {
 		return nil
 	}
+	return s.exec("SET " + assign(settings))
+}
+
+// assign writes settings as SET and SETTINGS have them.
+func assign(settings []Setting) string {
 	parts := make([]string, len(settings))
 	for i, kv := range settings {
 		parts[i] = quoteName(kv.Name) + " = " + quote(kv.Value)
 	}
-	return s.exec("SET " + strings.Join(parts, ", "))
+	return strings.Join(parts, ", ")
 }
 
 // with runs do with the given settings and database in force.

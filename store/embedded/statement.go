@@ -142,7 +142,8 @@ func firstWord(sql string) string {
 type insertHead struct {
 	sql    string // without FORMAT clause
 	format string
-	data   int // where the rows begin
+	data   int  // where the rows begin
+	set    bool // it has settings of its own
 }
 
 // splitInsert cuts an INSERT that brings its rows along. ok is false for INSERT ... SELECT,
@@ -165,14 +166,18 @@ func splitInsert(sql string) (head insertHead, ok bool) {
 		case depth > 0:
 		case t.is("SELECT"), t.is("WITH"), t.is("WATCH"), t.is("INFILE"):
 			return head, false
+		case t.is("SETTINGS"):
+			head.set = true
 		case t.is("VALUES"):
-			return insertHead{sql: sql[:t.start], format: "Values", data: t.end}, true
+			head.sql, head.format, head.data = sql[:t.start], "Values", t.end
+			return head, true
 		case t.is("FORMAT"):
 			name := l.next()
 			if name.kind != tokenWord {
 				return head, false
 			}
-			return insertHead{sql: sql[:t.start], format: name.text, data: skipToRows(sql, name.end)}, true
+			head.sql, head.format, head.data = sql[:t.start], name.text, skipToRows(sql, name.end)
+			return head, true
 		}
 	}
 }
