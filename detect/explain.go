@@ -22,6 +22,7 @@ type Explanation struct {
 	Regexps    int // regular expressions that confirm
 	Where      int // instructions of the where program; 0: none
 	Parts      []Node
+	Joined     bool // Condition says no more than that one of Parts holds
 	Exceptions []ExceptionNode
 }
 
@@ -60,11 +61,14 @@ func (rs *RuleSet) Explain(rule *Rule) Explanation {
 			out.Closed = append(out.Closed, s)
 		}
 	}
-	x.atoms = nil
+	if out.Joined = rule.multi && p.base == nil; !out.Joined {
+		x.atoms = nil
+	}
 	for i := range p.score {
 		n := x.node(p.score[i].match)
 		out.Parts = append(out.Parts, Node{Text: rule.termText(i), Parts: []Node{n}})
 	}
+	x.atoms = nil
 	for i := range p.except {
 		out.Exceptions = append(out.Exceptions, ExceptionNode{rule.Exceptions[i], x.node(p.except[i].match)})
 	}

@@ -19,6 +19,7 @@ type Trace struct {
 	Ungrouped []string // what the rule groups by and the event lacks: it is skipped and counted
 
 	Condition  Node
+	Joined     bool   // Condition says no more than that one of Parts holds
 	Parts      []Node // of score, or the conditions of several steps
 	Field      string // the field that has to be there for its value to count, empty: none
 	FieldThere bool
@@ -63,6 +64,7 @@ func (m *Matcher) ExplainEvent(rule *Rule, ev *Event) Trace {
 	out.Candidate = m.candidates.take(int32(rule.Index))
 	x := explainer{rs: m.rs, atoms: m.rs.index.entries[rule.Index].atoms, m: m, ev: ev}
 	out.Condition = x.node(p.cond)
+	out.Joined = rule.multi && p.base == nil
 	x.atoms = nil
 	if p.kind == DetectSum || p.kind == DetectDistinct {
 		out.Field, out.FieldThere = p.field.String(), ev.Has(p.field)
@@ -156,7 +158,9 @@ func (t *Trace) Write(b *strings.Builder) {
 	if t.Loop {
 		b.WriteString("  no   the event is Picket's own\n")
 	}
-	t.Condition.write(b, 1, true)
+	if !t.Joined {
+		t.Condition.write(b, 1, true)
+	}
 	for i := range t.Parts {
 		t.Parts[i].write(b, 1, true)
 	}

@@ -135,7 +135,9 @@ func (p *findingPred) text() string {
 func (e *Explanation) Write(b *strings.Builder) {
 	fmt.Fprintf(b, "%s  %s\n  fires on     %s\n  one alert    every %s\n", e.Rule, e.Title, e.Fires, Span(e.OneAlert))
 	b.WriteString("an event matches with\n")
-	e.Condition.write(b, 1, false)
+	if !e.Joined {
+		e.Condition.write(b, 1, false)
+	}
 	for i := range e.Parts {
 		e.Parts[i].write(b, 1, false)
 	}

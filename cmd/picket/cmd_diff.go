@@ -171,7 +171,7 @@ func (e *env) showTestDiff(was, now *detect.RuleSet, keep func(*detect.Rule, det
 				run++
 				if a, b := was.RunTest(old, c).Outcome(), now.RunTest(rule, after[i]).Outcome(); a != b {
 					changed++
-					fmt.Fprintf(e.stdout, "%s: %s: %s, was %s\n", id, printable(c.Name), b, a)
+					fmt.Fprintf(e.stdout, "%s: %s: %s, was %s\n", id, escape([]byte(c.Name)), b, a)
 				}
 			}
 		}

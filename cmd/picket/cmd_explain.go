@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"picket/alerting"
 	"picket/detect"
 	"picket/ingest"
 )
@@ -49,7 +48,7 @@ of whoever may read the events anyway.`,
 				var b strings.Builder
 				x := rs.Explain(rule)
 				x.Write(&b)
-				_, err := io.WriteString(e.stdout, printable(b.String()))
+				_, err := io.WriteString(e.stdout, escape([]byte(b.String())))
 				return err
 			}
 			in, err := e.events(args[1])
@@ -91,7 +90,7 @@ func explainEvents(w io.Writer, rs *detect.RuleSet, rule *detect.Rule, decoder *
 				t := matcher.ExplainEvent(rule, &ev)
 				t.Write(&b)
 			}
-			if _, err := io.WriteString(w, printable(b.String())); err != nil {
+			if _, err := io.WriteString(w, escape([]byte(b.String()))); err != nil {
 				return err
 			}
 		}
@@ -99,15 +98,4 @@ func explainEvents(w io.Writer, rs *detect.RuleSet, rule *detect.Rule, decoder *
 			return nil
 		}
 	}
-}
-
-// printable takes terminal escapes and the like out of what events and rules say, line by line.
-func printable(text string) string {
-	var b strings.Builder
-	for line := range strings.Lines(text) {
-		body := strings.TrimSuffix(line, "\n")
-		indent := len(body) - len(strings.TrimLeft(body, " "))
-		b.WriteString(body[:indent] + alerting.Clean(body[indent:]) + line[len(body):])
-	}
-	return b.String()
 }
