@@ -101,8 +101,8 @@ type origin struct {
 
 // source is what is known of one source partition.
 type source struct {
-	begin  int64                // begin of the newest declared batch seen
-	seen   map[*window]struct{} // groups that have their signal of it
+	begin  int64 // begin of the newest declared batch seen
+	seen   map[windowKey]struct{}
 	passed int64
 }
 
@@ -192,15 +192,16 @@ func (w *Windows) Observe(dst []Alert, s *Signal) []Alert {
 			w.stats.UnknownRule += uint64(len(rp.Points))
 			continue
 		}
-		g := w.window(rule, windowKey{s.Group, rule.id}, len(rp.Points))
-		if g == nil {
-			continue
-		}
-		if _, dup := src.seen[g]; dup {
+		key := windowKey{s.Group, rule.id}
+		if _, dup := src.seen[key]; dup {
 			w.stats.Duplicates++
 			continue
 		}
-		src.seen[g] = struct{}{}
+		src.seen[key] = struct{}{} // also where its window goes: what it hands on is held by others
+		g := w.window(rule, key, len(rp.Points))
+		if g == nil {
+			continue
+		}
 		w.observe(g, batch{s.Events, rp.Points})
 		s.eachEvidence(i, func(e *SignalEvidence, context []GroupValue) {
 			if w.takesEvidence(g) {
@@ -275,7 +276,7 @@ func (w *Windows) settle(dst []Alert, watermark int64) []Alert {
 func (w *Windows) source(id int32) *source {
 	s := w.sources[id]
 	if s == nil {
-		s = &source{begin: -1, seen: map[*window]struct{}{}, passed: unknownTime}
+		s = &source{begin: -1, seen: map[windowKey]struct{}{}, passed: unknownTime}
 		w.sources[id] = s
 	}
 	return s
