@@ -186,7 +186,7 @@ func TestReload(t *testing.T) {
 	if err := os.Remove(filepath.Join(x.rules, "bad.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	x.hangUp("rules are the same as before")
+	x.hangUp("the rules are right again, and the same as those in force")
 	if n := x.run.metric("picket_rules_last_reload_successful"); n != 1 {
 		t.Errorf("picket_rules_last_reload_successful is %v", n)
 	}
