@@ -34,7 +34,7 @@ func BenchmarkDecide(b *testing.B) {
 				d.decide(b, records[i])
 				if i++; i == len(records) {
 					i = 0
-					d.collect.Flush(0, 0, 1)
+					d.collect.Packs(0, 0, 1, 6)
 				}
 			}
 			detect.BenchReport(b, cpu)

@@ -295,3 +295,35 @@ func BenchScanned(rs *RuleSet, ev *Event) (n int) {
 	}
 	return n
 }
+
+// BenchCall is an ordinary tool call: of a person with one session and address, and a success.
+func BenchCall(r *rand.Rand, i int) *Event {
+	for {
+		b := benchEvent(r, i)
+		person := ""
+		for _, f := range b {
+			if f.field == ActorSubject {
+				person = f.text[0]
+			}
+		}
+		n := len(person)
+		for j := range b {
+			switch f := &b[j]; f.field {
+			case MCPSession:
+				f.text = []string{"7f3c2b1a-" + person[n-4:]}
+			case NetIP:
+				f.text = []string{fmt.Sprintf("203.0.%d.%d", 110+person[n-3]%4, person[n-1])}
+			case Outcome:
+				f.text = []string{"success"}
+			}
+		}
+		ev := b.Event()
+		if ev.Enum(Type) == "tool_call" {
+			ev.Set(IOArgsDigest, fmt.Sprint("digest", i))
+			return ev
+		}
+	}
+}
+
+// BenchUnredact makes an event as it was before Redact.
+func BenchUnredact(ev *Event) { ev.forms.reset() }

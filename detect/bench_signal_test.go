@@ -1,6 +1,8 @@
 package detect_test
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -8,69 +10,97 @@ import (
 	"picket/rules"
 )
 
-// BenchmarkSignals is what ordinary calls cost between their matches and the windows, with the
-// shipped rules: collecting a batch of so many events, and writing and reading its signals.
+// BenchmarkSignals is what ordinary calls cost between their matches and the alerts, with the
+// shipped rules: to collect and write a range of so many events, to read its packs, and to
+// observe them in the windows of six partitions.
 func BenchmarkSignals(b *testing.B) {
 	rs, err := detect.Load(rules.FS())
 	if err != nil {
 		b.Fatal(err)
 	}
-	for _, bench := range []struct {
-		name  string
-		batch int
-	}{{"batch=200", 200}, {"batch=4000", 4000}} {
-		b.Run(bench.name, func(b *testing.B) {
+	for _, size := range []int{50, 2_000, 10_000} {
+		b.Run(fmt.Sprintf("range=%d", size), func(b *testing.B) {
+			const partitions = 6
 			d := newDecider(b, 1_000)
 			m, c := detect.NewMatcher(rs), detect.NewCollector(rs, d.keys)
 			var events []*detect.Event
 			var matches [][]detect.Match
 			matched := 0
-			for _, e := range detect.BenchEvents(2*bench.batch, 0, 1_000) {
-				ev := e.Event()
-				if ev.Enum(detect.Type) != "tool_call" || len(events) == bench.batch {
-					continue
-				}
-				ev.Offset = 37_000_000 + int64(len(events))
+			r := rand.New(rand.NewPCG(1, 2))
+			for i := range 20_000 {
+				ev := detect.BenchCall(r, i)
 				ms := m.Match(nil, ev)
-				ev.Redact(d.keys, nil)
+				ev.Redact(d.keys, nil) // what the keyring remembers is there
 				events, matches, matched = append(events, ev), append(matches, ms), matched+len(ms)
 			}
-			var steps [3]time.Duration
+			var windows []*detect.Windows
+			for range partitions {
+				windows = append(windows, detect.NewWindows(rs, d.keys, 15*time.Minute, detect.WindowOptions{}))
+			}
+			var steps [4]time.Duration
 			var dec detect.SignalDecoder
-			var text []byte
-			var ends []int
-			size, signals, done := 0, 0, 0
-			b.ReportAllocs()
-			for b.Loop() {
-				start := detect.CPUTime()
-				for i, ev := range events {
-					c.Add(ev, matches[i])
+			bytes, records, signals, done := 0, 0, 0, 0
+			turn := func() {
+				begin := done
+				at := detect.CPUTime()
+				lap := func(step int) {
+					now := detect.CPUTime()
+					steps[step] += now - at
+					at = now
 				}
-				out := c.Flush(0, 37_000_000, 37_000_000+int64(len(events)))
-				collected := detect.CPUTime()
-				text, ends = text[:0], ends[:0]
-				for _, s := range out {
-					text = detect.AppendSignal(text, s)
-					ends = append(ends, len(text))
+				for range size {
+					ev := events[done%len(events)]
+					ev.Offset = int64(done)
+					ev.Append = detect.TestStart.Add(time.Duration(done) * 20 * time.Microsecond) // 50,000 a second
+					ev.Time = ev.Append.Add(-time.Duration(done%7) * time.Millisecond)
+					detect.BenchUnredact(ev)
+					ev.RedactLater(d.keys, nil)
+					c.Add(ev, matches[done%len(events)])
+					done++
 				}
-				written, from := detect.CPUTime(), 0
-				for _, end := range ends {
-					if _, _, err := dec.Decode(text[from:end]); err != nil {
+				lap(0)
+				packs := c.Packs(0, int64(begin), int64(done), partitions)
+				lap(1)
+				for _, p := range packs {
+					bytes += len(p.Record)
+					read, _, err := dec.Decode(p.Record)
+					if err != nil {
 						b.Fatal(err)
 					}
-					from = end
+					signals += len(read)
+					lap(2)
+					for i := range read {
+						windows[p.Partition].Observe(nil, &read[i])
+					}
+					lap(3)
 				}
-				read := detect.CPUTime()
-				steps[0], steps[1], steps[2] = steps[0]+collected-start, steps[1]+written-collected, steps[2]+read-written
-				size, signals, done = len(text), len(ends), done+len(events)
+				records += len(packs)
+				passed := detect.TestStart.Add(time.Duration(done) * 20 * time.Microsecond)
+				for _, w := range windows {
+					w.Progress(nil, &detect.Progress{Sources: 1, Begin: int64(begin), End: int64(done), Passed: passed})
+				}
+				lap(3)
 			}
-			n := float64(len(events))
-			for i, name := range []string{"collect-cpu-ns/event", "write-cpu-ns/event", "read-cpu-ns/event"} {
-				b.ReportMetric(float64(steps[i])/float64(done), name)
+			for done < 20_000 { // what recurs is known
+				turn()
 			}
-			b.ReportMetric(float64(size)/n, "B-wire/event")
+			steps, bytes, records, signals = [4]time.Duration{}, 0, 0, 0
+			before := done
+			b.ReportAllocs()
+			for b.Loop() {
+				turn()
+			}
+			n := float64(done - before)
+			sum := time.Duration(0)
+			for i, name := range []string{"collect", "write", "read", "observe"} {
+				b.ReportMetric(float64(steps[i])/n, name+"-cpu-ns/event")
+				sum += steps[i]
+			}
+			b.ReportMetric(float64(sum)/n, "cpu-ns/event")
+			b.ReportMetric(float64(bytes)/n, "B-wire/event")
+			b.ReportMetric(float64(records)/n, "records/event")
 			b.ReportMetric(float64(signals)/n, "signals/event")
-			b.ReportMetric(float64(matched)/n, "matches/event")
+			b.ReportMetric(float64(matched)/float64(len(events)), "matches/event")
 		})
 	}
 }

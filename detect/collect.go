@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Hasher makes keyed hashes under the group key, which does not rotate.
@@ -18,11 +19,8 @@ type Hasher interface {
 type Keys interface {
 	Pseudonymizer
 	Hasher
+	KeyAt(at time.Time) string // id of the key that hashes the values of an event of that time
 }
-
-// maxEvidence is how many events of one rule and bucket carry evidence in one signal, and
-// how many an alert shows.
-const maxEvidence = 5
 
 // CollectStats counts what a Collector left out, since it was made.
 type CollectStats struct {
@@ -34,39 +32,34 @@ type CollectStats struct {
 // Collector turns the matches of one declared batch of one source partition
 // into signals: one for each group that something matched. One goroutine owns it.
 type Collector struct {
-	rs     *RuleSet
-	hasher Hasher
-	stats  CollectStats
+	rs    *RuleSet
+	keys  Keys
+	stats CollectStats
 
-	groups map[collectKey]int32 // places in the batch's signals
-	hashes []groupHash
+	at []atGroup // by grouping
+	memory
 	gathered
-	flushed flushed
+	dealt dealt
 
 	shedder shedder
 	scratch Matcher // of findings
 }
 
-type collectKey struct {
-	grouping int
-	group    [16]byte
-}
-
-// groupHash caches the group of the event at hand, for rules that share a grouping.
-type groupHash struct {
+// atGroup is the group of the event at hand, for rules that share a grouping.
+type atGroup struct {
 	done, ok bool
-	group    [16]byte
-	raw      []string
-	signal   int32 // of the group, from one; 0 before it is known
-	member   int32 // the event's place among the members, from one; 0 before it has one
+	group    int32 // place in the memory
+	pair     int32 // of the rule before, from one; 0 for none
 }
 
 // NewCollector makes a collector for one rule set.
-func NewCollector(rs *RuleSet, h Hasher) *Collector {
-	return &Collector{
-		rs: rs, hasher: h, groups: map[collectKey]int32{}, hashes: make([]groupHash, len(rs.Groupings())),
-		shedder: newShedder(rs.Rules()),
+func NewCollector(rs *RuleSet, keys Keys) *Collector {
+	c := &Collector{
+		rs: rs, keys: keys, at: make([]atGroup, len(rs.Groupings())), memory: newMemory(), shedder: newShedder(rs.Rules()),
 	}
+	c.gathered.restart() // a batch has a number that nothing known has
+	c.dealt.rules = make([]textUse, len(rs.Rules()))
+	return c
 }
 
 // Stats returns the counts so far.
@@ -81,10 +74,13 @@ func (c *Collector) Add(ev *Event, matches []Match) {
 	if len(matches) == 0 {
 		return
 	}
-	c.Release()
-	for i := range c.hashes {
-		c.hashes[i].done = false
+	key := c.keys.KeyAt(ev.Time)
+	if !c.open {
+		c.open = true
+		c.memory.begin(key)
 	}
+	clear(c.at)
+	c.next(ev, key)
 	known := false
 	rules := c.rs.Rules()
 	for _, m := range matches {
@@ -106,14 +102,14 @@ func (c *Collector) Add(ev *Event, matches []Match) {
 		}
 		if !known {
 			known = true
-			identity := c.hasher.GroupHash(ev.text[Tenant], "id", ev.text[ServerInstance], ev.text[ID])
-			c.events = append(c.events, gatheredEvent{shown: -1, SignalEvent: SignalEvent{
-				Time: at.UnixMilli(), Offset: ev.Offset, Append: ev.Append.UnixMilli(), Identity: binary.BigEndian.Uint64(identity[:]),
+			identity := c.keys.GroupHash(ev.text[Tenant], "id", ev.text[ServerInstance], ev.text[ID])
+			c.events = append(c.events, gatheredEvent{facts: -1, SignalEvent: SignalEvent{
+				Time: at.UnixMilli(), Append: ev.Append.UnixMilli(), Identity: binary.BigEndian.Uint64(identity[:]),
 			}})
 		}
 		sig := c.signal(ev, rule)
 		c.signals[sig].urgent = c.signals[sig].urgent || c.shedder.rules[m.Rule].rank == rankNever
-		pair := c.pair(sig, int32(m.Rule))
+		pair := c.pair(sig, int32(m.Rule), &c.at[rule.Grouping].pair)
 		c.shedder.took(m.Rule, pair, &c.pairs[pair])
 		before := len(c.points)
 		if rule.multi {
@@ -121,23 +117,14 @@ func (c *Collector) Add(ev *Event, matches []Match) {
 		} else {
 			c.addPoint(pair, 0, ev, &rule.streams[0], m.Add)
 		}
-		if len(c.points) > before && rule.contributes(m) && c.pairs[pair].show(at.UnixMilli()/rule.Suppress.Milliseconds()) {
-			c.show(ev, rule, pair, c.points[before].Event)
+		if len(c.points) == before || !rule.shows(m, c.events[len(c.events)-1].Identity) {
+			continue
+		}
+		first := &c.points[before]
+		if c.pairs[pair].show(at.UnixMilli()/rule.Suppress.Milliseconds(), &rule.streams[first.Step], first.Value) {
+			c.show(ev, rule, pair)
 		}
 	}
-}
-
-// contributes reports whether the event is one of those that count, not one that undoes or was waited for.
-func (r *Rule) contributes(m Match) bool {
-	if !r.multi {
-		return true
-	}
-	for i := range r.streams {
-		if uint64(m.Add)&(1<<i) != 0 && !r.streams[i].silent {
-			return true
-		}
-	}
-	return false
 }
 
 // addSteps adds a point for each condition of the rule that the event is in.
@@ -163,7 +150,7 @@ func (c *Collector) addPoint(pair int32, step uint8, ev *Event, s *stream, add f
 	var value uint64
 	switch s.value {
 	case valueField:
-		value = c.hash(ev, "value", s.field.String(), ev.whole(s.field))
+		value = c.apart(ev, s.field)
 	case valueFinding:
 		c.addFindings(pair, step, ev, s)
 		return
@@ -213,33 +200,6 @@ func (p *findingPred) one(m *Matcher, f *Finding) bool {
 	return true
 }
 
-func (c *Collector) hash(ev *Event, parts ...string) uint64 {
-	h := c.hasher.GroupHash(ev.text[Tenant], parts...)
-	return binary.BigEndian.Uint64(h[:])
-}
-
-// grouped reports whether the event has every group field of the rule.
-func (c *Collector) grouped(ev *Event, rule *Rule) bool {
-	h := &c.hashes[rule.Grouping]
-	if !h.done {
-		h.done, h.signal, h.member = true, 0, 0
-		h.raw = append(h.raw[:0], "group")
-		h.ok = true
-		for _, t := range rule.GroupBy {
-			name, raw, ok := ev.groupRaw(t)
-			if !ok {
-				h.ok = false
-				break
-			}
-			h.raw = append(h.raw, name, raw)
-		}
-		if h.ok {
-			h.group = c.hasher.GroupHash(ev.text[Tenant], h.raw...)
-		}
-	}
-	return h.ok
-}
-
 // raw is a field's raw value as text.
 func (e *Event) raw(f Field) (string, bool) {
 	if !e.Has(f) {
@@ -268,37 +228,6 @@ func (e *Event) whole(f Field) string {
 	all := slices.Clone(e.lists[f-firstList])
 	slices.Sort(all)
 	return strings.Join(slices.Compact(all), "\x00")
-}
-
-// groupRaw returns the first part of the term that the event has. Its name is part of
-// the key: a token and a session of equal text are not one group.
-func (e *Event) groupRaw(t GroupTerm) (name, raw string, ok bool) {
-	for _, f := range t.Fields {
-		if raw, ok := e.raw(f); ok {
-			return f.String(), raw, true
-		}
-	}
-	for _, l := range e.labels {
-		if l.key == t.Label && t.Label != "" {
-			return "labels." + l.key, l.value, true
-		}
-	}
-	return "", "", false
-}
-
-func (e *Event) groupPublic(t GroupTerm) GroupValue {
-	for _, f := range t.Fields {
-		if raw, ok := e.raw(f); ok {
-			return e.publicValue(f, raw)
-		}
-	}
-	for i, l := range e.labels {
-		if l.key == t.Label {
-			p := e.PublicLabels()[i]
-			return GroupValue{Field: "labels." + p.Key, Value: p.Value, Key: p.Public.Key}
-		}
-	}
-	return GroupValue{}
 }
 
 // publicValue is the public form of a field; raw is used only where a kind cannot be personal.

@@ -10,8 +10,10 @@
 //     literals of all rules in one pass (literals.go), and only rules whose rarest necessary
 //     atom the event has are looked at (index.go, atom.go).
 //   - Redact (redact.go) replaces people by pseudonyms. Nothing raw leaves an Event after it.
-//   - Collector (collect.go) packs the matches of a batch into one Signal for each group. A late
-//     event ends here, unless one event alone decides.
+//   - Collector (collect*.go) gathers the matches of a batch, and writes them as packs
+//     (signal_write.go): the signals, one of each group, that go to one partition. What recurs it
+//     remembers (collect_memory.go). A late event ends here, unless one event alone decides.
+//   - SignalDecoder (signal_read.go) reads packs, one after the other into the same memory.
 //   - Windows (windows*.go) hold the points of every rule and group, and answer with alerts.
 //
 // # Windows

@@ -10,6 +10,7 @@ type Engine struct {
 	matcher *Matcher
 	scanner *Scanner
 	collect *Collector
+	decoder SignalDecoder
 	windows *Windows
 	matches []Match
 	next    int64
@@ -30,8 +31,14 @@ func (e *Engine) Observe(dst []Alert, ev *Event, keepLabel func(string) bool) []
 	e.matches = e.matcher.Match(e.matches[:0], ev)
 	ev.RedactLater(e.keys, keepLabel) // after the scan, whose findings become public too
 	e.collect.Add(ev, e.matches)
-	for _, s := range e.collect.Flush(0, e.next, e.next+1) {
-		dst = e.windows.Observe(dst, s)
+	for _, p := range e.collect.Packs(0, e.next, e.next+1, 1) {
+		signals, _, err := e.decoder.Decode(p.Record)
+		if err != nil {
+			panic(err) // it was written the line before
+		}
+		for i := range signals {
+			dst = e.windows.Observe(dst, &signals[i])
+		}
 	}
 	e.next++
 	return dst

@@ -37,7 +37,7 @@ func evidenceOfOne(t *testing.T, id string, n, batch int, apart time.Duration) [
 		ev.Redact(plainHasher{}, nil)
 		c.Add(ev, m.Match(nil, ev))
 		if i%batch == batch-1 || i == n-1 {
-			for _, s := range c.Flush(0, int64(i-i%batch), int64(i+1)) {
+			for _, s := range signalsOf(t, c, int64(i-i%batch), int64(i+1)) {
 				take(w.Observe(nil, s))
 			}
 		}
@@ -95,6 +95,75 @@ func TestEvidenceContributes(t *testing.T) {
 			if e.Outcome != "failure" {
 				t.Errorf("%+v is what TT-16 waits for", e)
 			}
+		}
+	}
+}
+
+// Of a rule that needs many events, few have evidence; which ones does not depend on the batches, and
+// an alert still shows as many as any other.
+func TestFewEventsOfFloodsAreShown(t *testing.T) {
+	rs := loadText(t, ruleLines(`
+{id: TT-01, name: t.flood, match: {type: tool_call}, threshold: {count: {gte: 600}, window: 10m, group_by: [net.ip]}}
+{id: TT-02, name: t.volume, match: {type: tool_call}, sum: {field: io.result_bytes, gte: 60000, window: 10m, group_by: [net.ip]}}
+{id: TT-03, name: t.large, match: {type: tool_call}, sum: {field: io.result_bytes, gte: 100, window: 10m, group_by: [net.ip]}}
+{id: TT-04, name: t.errors, match: {type: tool_call}, ratio: {of: {outcome: error}, gte: 0.05, count: {gte: 10}, window: 10m, group_by: [net.ip]}}
+{id: TT-05, name: t.both, match: {type: tool_call}, all: [{threshold: {count: {gte: 600}}}, {match: {outcome: error}, distinct: {field: mcp.tool, count: {gte: 2}}}], window: 10m, group_by: [net.ip]}
+`))
+	m := NewMatcher(rs)
+	for _, batch := range []int{1, 40, 3000} {
+		c, w := NewCollector(rs, plainHasher{}), NewWindows(rs, plainHasher{}, testLateness, WindowOptions{})
+		carried, last := map[string]int{}, map[string]Alert{}
+		for i := range 3000 {
+			ev := &Event{Append: TestStart.Add(time.Duration(i) * 10 * time.Millisecond), Offset: int64(i)}
+			ev.Claimed = ev.Append
+			ev.Set(ID, fmt.Sprint("e", i))
+			ev.Set(Type, "tool_call")
+			ev.Set(Outcome, []string{"success", "error"}[(i%10)/9])
+			ev.Set(MCPTool, fmt.Sprint("tool", i%7))
+			ev.Set(NetIP, fmt.Sprint("10.0.0.", i%2))
+			ev.SetNum(IOResultBytes, 100)
+			ev.Stamp(testLateness)
+			ev.Redact(plainHasher{}, nil)
+			c.Add(ev, m.Match(nil, ev))
+			if i%batch < batch-1 && i < 2999 {
+				continue
+			}
+			for _, s := range signalsOf(t, c, int64(i-i%batch), int64(i+1)) {
+				for _, rp := range s.Rules {
+					rule := rs.ByHash(rp.Rule)
+					carried[rule.Info.ID] += len(rp.Evidence)
+					for _, e := range rp.Evidence {
+						identity := s.Events[s.Evidence[e.Of].Event].Identity
+						if id := rule.Info.ID; (id == "TT-01" || id == "TT-02") && float64(identity) >= 0x1p64*enoughEvidence/600 {
+							t.Errorf("batches of %d: %s of %s is not one of the events that are drawn", batch, s.Evidence[e.Of].EventID, id)
+						}
+					}
+				}
+				for _, a := range w.Observe(nil, s) {
+					last[a.ID] = a
+				}
+			}
+		}
+		for _, a := range w.Settle(nil, TestStart.Add(24*time.Hour)) {
+			last[a.ID] = a
+		}
+		fired := map[string]int{}
+		for _, a := range last {
+			fired[a.Rule.ID]++
+			if len(a.Evidence) != maxEvidence {
+				t.Errorf("batches of %d: %s shows %d events", batch, a.Rule.ID, len(a.Evidence))
+			}
+			for _, e := range a.Evidence {
+				if (a.Rule.ID == "TT-04") && e.Outcome != "error" {
+					t.Errorf("%s shows %s, which is %s", a.Rule.ID, e.EventID, e.Outcome)
+				}
+			}
+		}
+		if len(fired) != 5 {
+			t.Errorf("batches of %d: fired %v", batch, fired)
+		}
+		if batch == 1 && (carried["TT-01"] > 120 || carried["TT-02"] > 120 || carried["TT-03"] != 3000 || carried["TT-05"] > 500) {
+			t.Errorf("of 3000 events carry evidence: %v", carried)
 		}
 	}
 }

@@ -55,7 +55,7 @@ func (m *Matcher) ExplainEvent(rule *Rule, ev *Event) Trace {
 		}
 	}
 	for _, t := range rule.GroupBy {
-		if _, _, ok := ev.groupRaw(t); !ok {
+		if _, _, _, ok := ev.groupRaw(t); !ok {
 			out.Ungrouped = append(out.Ungrouped, t.String())
 		}
 	}

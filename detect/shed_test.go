@@ -79,10 +79,10 @@ func TestWhatIsShedIsMildAndCounted(t *testing.T) {
 			if limit > 0 && c.shedder.held > max(limit, 40) {
 				t.Fatalf("limit %d: %d matches are held", limit, c.shedder.held)
 			}
-			signals := c.Flush(0, 0, 1000)
-			got = carried(rs, signals)
-			for _, s := range signals {
-				records[round] = append(records[round], AppendSignal(nil, s))
+			packs := c.Packs(0, 0, 1000, 1)
+			got = carried(rs, signalsIn(t, packs))
+			for _, p := range packs {
+				records[round] = append(records[round], p.Record)
 			}
 		}
 		if !slices.EqualFunc(records[0], records[1], slices.Equal) {
@@ -131,7 +131,7 @@ func TestWindowsLeaveRoomForWorseRules(t *testing.T) {
 			var said []Alert
 			for i := range events {
 				c.Add(events[i], matches[i])
-				for _, s := range c.Flush(0, int64(i), int64(i+1)) {
+				for _, s := range signalsOf(t, c, int64(i), int64(i+1)) {
 					for _, rp := range s.Rules {
 						sent += uint64(len(rp.Points))
 					}

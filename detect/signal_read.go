@@ -1,44 +1,56 @@
 package detect
 
 import (
-	"encoding/binary"
+	"encoding/hex"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 )
 
-// DecodeSignal reads one record of picket.signals: a *Signal or a *Progress.
-func DecodeSignal(b []byte) (*Signal, *Progress, error) { return new(SignalDecoder).Decode(b) }
+// DecodeSignals reads one record of picket.signals: a pack of signals, or a *Progress.
+func DecodeSignals(b []byte) ([]Signal, *Progress, error) { return new(SignalDecoder).Decode(b) }
 
 // SignalDecoder decodes one record after the other into the same memory. One goroutine owns it.
 type SignalDecoder struct {
-	signal   Signal
 	progress Progress
-	points   []Point
-	context  []GroupValue
-	rules    []EvidenceRule
 
-	texts []string          // of the record
-	known map[string]string // of records before: mostly the same
+	letters  []byte // of all texts
+	spans    []textSpan
+	texts    []GroupValue // Value and Key of each
+	keys     []string
+	rules    [][16]byte
+	events   []SignalEvent
+	evidence []SignalEvidence
+	context  []GroupValue // of the evidence, and then of the rules that show it
+	contexts []contextSpan
+
+	signals []Signal
+	values  []GroupValue
+	points  []Point
+	of      []RulePoints
+	shown   []EvidenceRule
+	total   int // points, also those that rules share
 }
 
-const (
-	maxKnown    = 4096 // texts, and
-	maxKnownLen = 64   // bytes of one, that a decoder remembers
-)
+// textSpan is where a text lies in the letters, and its key, from one.
+type textSpan struct{ from, until, key int }
 
-// Decode reads one record. What it returns holds until the next call; Windows keep none of it
-// but strings.
-func (d *SignalDecoder) Decode(b []byte) (*Signal, *Progress, error) {
+type contextSpan struct{ from, until int }
+
+// Decode reads one record. What it returns, texts too, holds until the next call, and nobody
+// is to change it.
+func (d *SignalDecoder) Decode(b []byte) ([]Signal, *Progress, error) {
 	r := &wireReader{b: b}
 	if v := r.byte(); v != signalVersion {
 		return nil, nil, fmt.Errorf("%w: version %d, this build reads %d", ErrSignal, v, signalVersion)
 	}
 	switch k := r.byte(); k {
-	case kindSignal:
+	case kindPack:
 		d.decode(r)
-		return &d.signal, nil, r.done()
+		if err := r.done(); err != nil {
+			return nil, nil, err
+		}
+		return d.signals, nil, nil
 	case kindProgress:
 		d.progress = Progress{
 			Source: int32(r.uvarint()), Sources: int32(r.uvarint()),
@@ -51,235 +63,245 @@ func (d *SignalDecoder) Decode(b []byte) (*Signal, *Progress, error) {
 }
 
 func (d *SignalDecoder) decode(r *wireReader) {
-	s := &d.signal
-	d.texts, d.points, d.context, d.rules = d.texts[:0], emptied(d.points), emptied(d.context), emptied(d.rules)
-	s.Source, s.Begin, s.End = int32(r.uvarint()), int64(r.uvarint()), int64(r.uvarint())
-	s.Tenant = d.text(r)
-	copy(s.Group[:], r.take(16))
-	s.Values = d.values(s.Values[:0], r)
-	s.Events, s.Rules, s.Evidence = s.Events[:0], s.Rules[:0], s.Evidence[:0]
+	*d = SignalDecoder{
+		letters: kept(d.letters), spans: kept(d.spans), texts: kept(d.texts), keys: d.keys[:0], rules: kept(d.rules), events: kept(d.events),
+		evidence: kept(d.evidence), context: kept(d.context), contexts: kept(d.contexts), signals: kept(d.signals), values: kept(d.values),
+		points: kept(d.points), of: kept(d.of), shown: kept(d.shown),
+	}
+	all := Signal{Source: int32(r.uvarint()), Begin: int64(r.uvarint())}
+	all.End = all.Begin + int64(r.uvarint())
+	for range r.count(1) {
+		d.keys = append(d.keys, string(r.bytes()))
+	}
+	for range r.count(1) {
+		d.text(r)
+	}
+	d.cut()
+	for range r.count(16) {
+		d.rules = append(d.rules, [16]byte(r.hash()))
+	}
 	var e SignalEvent
-	for range r.count(11) {
+	for range r.count(10) {
 		e.Time += r.varint()
-		e.Offset += r.varint()
 		e.Append = e.Time + r.varint()
 		e.Identity = r.fixed()
-		s.Events = append(s.Events, e)
+		d.events = append(d.events, e)
 	}
-	for range r.count(17) {
-		var rp RulePoints
-		copy(rp.Rule[:], r.take(16))
-		rp.Points = d.pointsOf(r, len(s.Events))
-		s.Rules = append(s.Rules, rp)
+	for range r.count(9) {
+		d.facts(r)
 	}
-	for range r.count(8) {
-		s.Evidence = append(s.Evidence, d.evidence(r))
+	for range r.count(19) {
+		d.group(r, all)
 	}
 }
 
-// pointsOf reads the points of one rule. Those in a row take no room in the record, so that all
-// of a record are bounded by themselves.
-func (d *SignalDecoder) pointsOf(r *wireReader, events int) []Point {
-	n := r.uvarint()
-	if n == 0 {
-		return nil
+// text reads a text into the letters.
+func (d *SignalDecoder) text(r *wireReader) {
+	head := r.uvarint()
+	from, key := len(d.letters), 0
+	n := head >> textForms
+	switch head & (1<<textForms - 1) {
+	case textPseudonym:
+		key = int(r.placeOf(n, len(d.keys))) + 1
+		d.letters = appendLetters(d.letters, r.take(pseudonymBytes))
+	case textUUID:
+		d.letters = appendLettersOfUUID(d.letters, r.take(16))
+	case textKeyed:
+		key = int(r.place(len(d.keys))) + 1
+		d.letters = append(d.letters, r.bytesOf(n)...)
+	default:
+		d.letters = append(d.letters, r.bytesOf(n)...)
 	}
-	form := r.byte()
-	switch {
-	case n > uint64(maxSignalPoints-len(d.points)), form > pointsInRow|pointsSteps|pointsValues,
-		form&pointsInRow != 0 && n > uint64(events), form&pointsInRow == 0 && n > uint64(len(r.b)):
+	d.spans = append(d.spans, textSpan{from, len(d.letters), key})
+}
+
+func appendLettersOfUUID(dst, b []byte) []byte {
+	if len(b) != 16 {
+		return dst
+	}
+	for i, part := range [...][]byte{b[:4], b[4:6], b[6:8], b[8:10], b[10:]} {
+		if i > 0 {
+			dst = append(dst, '-')
+		}
+		dst = hex.AppendEncode(dst, part)
+	}
+	return dst
+}
+
+// cut makes texts of the letters: one piece of memory for all.
+func (d *SignalDecoder) cut() {
+	all := string(d.letters)
+	for _, s := range d.spans {
+		t := GroupValue{Value: all[s.from:s.until]}
+		if s.key > 0 {
+			t.Key = d.keys[s.key-1]
+		}
+		d.texts = append(d.texts, t)
+	}
+}
+
+// ref reads the number of a text.
+func (d *SignalDecoder) ref(r *wireReader) GroupValue {
+	n := r.uvarint()
+	if n < uint64(len(wireNames)) {
+		return GroupValue{Value: wireNames[n]}
+	}
+	if n -= uint64(len(wireNames)); n < uint64(len(d.texts)) {
+		return d.texts[n]
+	}
+	r.fail("text")
+	return GroupValue{}
+}
+
+func (d *SignalDecoder) fieldValues(dst []GroupValue, r *wireReader) []GroupValue {
+	for range r.count(2) {
+		field, v := d.ref(r), d.ref(r)
+		dst = append(dst, GroupValue{Field: field.Value, Value: v.Value, Key: v.Key})
+	}
+	return dst
+}
+
+func (d *SignalDecoder) facts(r *wireReader) {
+	e := SignalEvidence{Event: r.place(len(d.events)), Offset: r.varint()}
+	if n := len(d.evidence); n > 0 {
+		e.Offset += d.evidence[n-1].Offset
+	}
+	for _, s := range [...]*string{&e.EventID, &e.Server, &e.Type, &e.Outcome, &e.Tool, &e.Finding} {
+		*s = d.ref(r).Value
+	}
+	d.evidence = append(d.evidence, e)
+	from := len(d.context)
+	d.context = d.fieldValues(d.context, r)
+	d.contexts = append(d.contexts, contextSpan{from, len(d.context)})
+}
+
+func (d *SignalDecoder) group(r *wireReader, s Signal) {
+	s.Events, s.Evidence = d.events, d.evidence
+	s.Group = [16]byte(r.hash())
+	s.Tenant = d.ref(r).Value
+	from := len(d.values)
+	d.values = d.fieldValues(d.values, r)
+	s.Values = d.values[from:len(d.values):len(d.values)]
+	from = len(d.of)
+	for range r.count(2) {
+		d.rule(r, from)
+	}
+	s.Rules = d.of[from:len(d.of):len(d.of)]
+	d.signals = append(d.signals, s)
+}
+
+// rule reads what a group has of a rule; the group's first is at a place of d.of.
+func (d *SignalDecoder) rule(r *wireReader, first int) {
+	place := r.place(len(d.rules))
+	if r.err != nil {
+		return
+	}
+	head := r.uvarint()
+	n := head >> pointsForms
+	// Points that are alike, or in a row, take no room in the record: they are bounded by themselves.
+	if n > uint64(maxSignalPoints-d.total) {
+		r.fail("count of points")
+		return
+	}
+	d.total += int(n)
+	rp := RulePoints{Rule: d.rules[place]}
+	if n > 0 {
+		rp.Points = d.pointsOf(r, head, int(n), d.of[first:])
+	}
+	if head&pointsEvidence != 0 {
+		from := len(d.shown)
+		for range r.count(2) {
+			d.show(r)
+		}
+		rp.Evidence = d.shown[from:len(d.shown):len(d.shown)]
+	}
+	d.of = append(d.of, rp)
+}
+
+func (d *SignalDecoder) pointsOf(r *wireReader, form uint64, n int, before []RulePoints) []Point {
+	var like []Point
+	if form&pointsAlike != 0 {
+		back := r.uvarint()
+		if back == 0 || back > uint64(len(before)) || len(before[len(before)-int(back)].Points) != n {
+			r.fail("rule that is alike")
+			return nil
+		}
+		like = before[len(before)-int(back)].Points
+		if form&pointsValues == 0 && !slices.ContainsFunc(like, func(p Point) bool { return p.Value != addsOne }) {
+			return like
+		}
+	} else if form&pointsInRow == 0 && n > len(r.b) {
 		r.fail("count of points")
 		return nil
 	}
 	from := len(d.points)
-	d.points = slices.Grow(d.points, int(n))[:from+int(n)]
+	d.points = slices.Grow(d.points, n)[:from+n]
 	points := d.points[from:len(d.points):len(d.points)]
-	if form&pointsInRow != 0 {
-		first := r.uvarint()
-		if first > uint64(events)-n {
+	switch {
+	case like != nil:
+		copy(points, like)
+	case form&pointsInRow != 0:
+		first := r.place(len(d.events))
+		if n > len(d.events)-int(first) {
 			r.fail("event")
 			return nil
 		}
 		for i := range points {
-			points[i] = Point{Event: uint32(first) + uint32(i), Value: addsOne}
+			points[i] = Point{Event: first + uint32(i)}
 		}
-	} else {
-		at := int64(0)
+	default:
+		at := uint64(0)
 		for i := range points {
-			at += r.varint()
-			if at < 0 || at >= int64(events) {
+			at += r.uvarint()
+			if at >= uint64(len(d.events)) {
 				r.fail("event")
 				return nil
 			}
-			points[i] = Point{Event: uint32(at), Value: addsOne}
+			points[i] = Point{Event: uint32(at)}
 		}
 	}
-	if form&pointsSteps != 0 {
-		if steps := r.take(len(points)); steps != nil {
+	if form&pointsSteps != 0 && like == nil {
+		if steps := r.take(n); steps != nil {
 			for i := range points {
 				points[i].Step = steps[i]
 			}
 		}
 	}
-	if form&pointsValues != 0 {
-		if values := r.take(8 * len(points)); values != nil {
-			for i := range points {
-				points[i].Value = binary.LittleEndian.Uint64(values[8*i:])
-			}
+	value := uint64(addsOne)
+	for i := range points {
+		if form&pointsValues != 0 && (i == 0 || form&pointsEqual == 0) {
+			value = r.value()
 		}
+		points[i].Value = value
 	}
 	return points
 }
 
-func (d *SignalDecoder) evidence(r *wireReader) SignalEvidence {
-	e := SignalEvidence{
-		Event: r.place(len(d.signal.Events)), EventID: r.string(),
-		Server: d.text(r), Type: d.text(r), Outcome: d.text(r), Tool: d.text(r), Finding: d.text(r),
+// show reads a piece of evidence of the rule in hand, whose context is a choice of what there is of the event.
+func (d *SignalDecoder) show(r *wireReader) {
+	of := r.place(len(d.evidence))
+	if r.err != nil {
+		return
 	}
-	from := len(d.rules)
-	for range r.count(2) {
-		rule, first := r.place(len(d.signal.Rules)), len(d.context)
-		d.context = d.values(d.context, r)
-		d.rules = append(d.rules, EvidenceRule{Rule: rule, Context: d.context[first:len(d.context):len(d.context)]})
-	}
-	e.Rules = d.rules[from:len(d.rules):len(d.rules)]
-	return e
-}
-
-func (d *SignalDecoder) values(dst []GroupValue, r *wireReader) []GroupValue {
-	for range r.count(3) {
-		dst = append(dst, GroupValue{Field: d.text(r), Value: d.text(r), Key: d.text(r)})
-	}
-	return dst
-}
-
-// text reads a text, or the number of one.
-func (d *SignalDecoder) text(r *wireReader) string {
-	n := r.uvarint()
-	switch {
-	case n == 0:
-		s := d.again(r.bytes())
-		if len(d.texts) < maxTexts {
-			d.texts = append(d.texts, s)
+	all := d.contexts[of]
+	from := len(d.context)
+	for range r.count(1) {
+		i := r.place(all.until - all.from)
+		if r.err != nil {
+			return
 		}
-		return s
-	case n <= uint64(len(wireNames)):
-		return wireNames[n-1]
-	case n <= uint64(len(wireNames)+len(d.texts)):
-		return d.texts[n-1-uint64(len(wireNames))]
+		d.context = append(d.context, d.context[all.from+int(i)])
 	}
-	r.fail("text")
-	return ""
+	d.shown = append(d.shown, EvidenceRule{Of: of, Context: d.context[from:len(d.context):len(d.context)]})
 }
 
-// again is the text of b, without a copy where a record before had it.
-func (d *SignalDecoder) again(b []byte) string {
-	if s, ok := d.known[string(b)]; ok {
-		return s
-	}
-	s := string(b)
-	if len(s) <= maxKnownLen {
-		if d.known == nil || len(d.known) >= maxKnown {
-			d.known = map[string]string{}
-		}
-		d.known[s] = s
-	}
-	return s
-}
-
-// wireReader reads varints and strings; after the first error it returns zeros.
-type wireReader struct {
-	b   []byte
-	err error
-}
-
-// count reads a number of items of at least size bytes each, so that a hostile
-// count cannot ask for more memory than the record could fill.
-func (r *wireReader) count(size int) int {
-	n := r.uvarint()
-	if n > maxSignalItems || n*uint64(size) > uint64(len(r.b)) {
-		r.fail("count")
-		return 0
-	}
-	return int(n)
-}
-
-func (r *wireReader) take(n int) []byte {
-	if n < 0 || n > len(r.b) {
-		r.fail("length")
+// kept is the memory of a list, where it is not too much, with nothing in it.
+func kept[T any](list []T) []T {
+	if cap(list) > maxKept {
 		return nil
 	}
-	b := r.b[:n]
-	r.b = r.b[n:]
-	return b
+	return list[:0]
 }
 
-func (r *wireReader) byte() byte {
-	if b := r.take(1); b != nil {
-		return b[0]
-	}
-	return 0
-}
-
-func (r *wireReader) string() string { return string(r.bytes()) }
-
-// fixed reads eight bytes.
-func (r *wireReader) fixed() uint64 {
-	if b := r.take(8); b != nil {
-		return binary.LittleEndian.Uint64(b)
-	}
-	return 0
-}
-
-// place reads a place among n items.
-func (r *wireReader) place(n int) uint32 {
-	i := r.uvarint()
-	if i >= uint64(n) {
-		r.fail("place")
-		return 0
-	}
-	return uint32(i)
-}
-
-func (r *wireReader) bytes() []byte {
-	n := r.uvarint()
-	if n > math.MaxInt32 {
-		r.fail("string")
-		return nil
-	}
-	return r.take(int(n))
-}
-
-func (r *wireReader) uvarint() uint64 {
-	x, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.fail("varint")
-		return 0
-	}
-	r.b = r.b[n:]
-	return x
-}
-
-func (r *wireReader) varint() int64 {
-	x, n := binary.Varint(r.b)
-	if n <= 0 {
-		r.fail("varint")
-		return 0
-	}
-	r.b = r.b[n:]
-	return x
-}
-
-func (r *wireReader) fail(what string) {
-	if r.err == nil {
-		r.err = fmt.Errorf("%w: bad %s", ErrSignal, what)
-	}
-	r.b = nil
-}
-
-func (r *wireReader) done() error {
-	if r.err == nil && len(r.b) > 0 {
-		r.fail("trailing bytes")
-	}
-	return r.err
-}
+// maxKept is up to how many items a list keeps its memory.
+const maxKept = 1 << 18

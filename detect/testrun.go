@@ -88,7 +88,7 @@ func (rs *RuleSet) RunTest(r *Rule, c TestCase) TestResult {
 func ungrouped(r *Rule, c TestCase) string {
 	for _, te := range c.Events {
 		for _, t := range r.GroupBy {
-			if _, _, ok := te.Event.groupRaw(t); !ok {
+			if _, _, _, ok := te.Event.groupRaw(t); !ok {
 				return fmt.Sprintf(" (an event has no %s, which the rule groups by: such events are skipped)", t)
 			}
 		}
@@ -135,6 +135,8 @@ func groupValue(a Alert, field string) (string, bool) {
 type plainHasher struct{}
 
 func (plainHasher) Pseudonym(_, _, value string, _ time.Time) (string, string) { return value, "test" }
+
+func (plainHasher) KeyAt(time.Time) string { return "test" }
 
 func (plainHasher) GroupHash(tenant string, parts ...string) (out [16]byte) {
 	h := sha256.New()

@@ -141,8 +141,8 @@ func BenchmarkCores(b *testing.B) {
 				w := NewWindows(rs, plainHasher{}, 0, WindowOptions{})
 				var d SignalDecoder
 				for _, record := range log {
-					if s, _, err := d.Decode(record); err == nil {
-						w.Observe(nil, s)
+					if signals, _, err := d.Decode(record); err == nil {
+						w.Observe(nil, &signals[0])
 					}
 				}
 			})
@@ -220,14 +220,14 @@ func manyGroups(tb testing.TB, rs *RuleSet, groups, points int) *Windows {
 			binary.BigEndian.PutUint64(s.Group[:], uint64(i)*0x9e3779b97f4a7c15)
 			binary.BigEndian.PutUint64(s.Group[8:], uint64(i))
 			s.Events = []SignalEvent{{Time: at.UnixMilli(), Append: at.UnixMilli(), Identity: uint64(n) * 0x9e3779b97f4a7c15}}
-			s.Rules = []RulePoints{{Rule: hash, Points: make([]Point, 1)}}
-			s.Evidence = []SignalEvidence{{EventID: "0192f0c1-7b2e-7c3a-9d4e-5f6a7b8c9d0e", Server: "crm", Type: "authentication", Outcome: "failure", Rules: make([]EvidenceRule, 1)}}
+			s.Rules = []RulePoints{{Rule: hash, Points: make([]Point, 1), Evidence: make([]EvidenceRule, 1)}}
+			s.Evidence = []SignalEvidence{{EventID: "0192f0c1-7b2e-7c3a-9d4e-5f6a7b8c9d0e", Server: "crm", Type: "authentication", Outcome: "failure"}}
 			record = AppendSignal(record[:0], &s)
 			in, _, err := d.Decode(record)
 			if err != nil {
 				tb.Fatal(err)
 			}
-			w.Observe(nil, in)
+			w.Observe(nil, &in[0])
 		}
 	}
 	return w

@@ -102,7 +102,7 @@ func (w *Windows) wait(s *Signal, rule int) {
 	}
 	p := waiting{group: s.Group, name: w.packGroup(s.Tenant, s.Values), batch: batch{s.Events, rp.Points}.clone()}
 	s.eachEvidence(rule, func(e *SignalEvidence, context []GroupValue) {
-		p.evidence = append(p.evidence, s.evidence(e, slices.Clone(context)))
+		p.evidence = append(p.evidence, s.evidence(e, context).clone())
 	})
 	w.waits[rp.Rule] = append(w.waits[rp.Rule], p)
 	w.waited += len(rp.Points)

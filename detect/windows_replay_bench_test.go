@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"testing"
 	"time"
 )
@@ -22,7 +21,7 @@ func BenchmarkReplay(b *testing.B) {
 		batch int
 	}{{"live", 50}, {"catching-up", 8_000}} {
 		b.Run(bench.name, func(b *testing.B) {
-			log, points := replayLog(rs, events, bench.batch)
+			log, points := replayLog(b, rs, events, bench.batch)
 			defer debug.SetGCPercent(debug.SetGCPercent(-1))
 			var observe, collect, allocated least
 			var alive uint64
@@ -79,7 +78,7 @@ func heapUsed() uint64 {
 }
 
 // replayLog are the signals of events that spread over ten minutes and six partitions.
-func replayLog(rs *RuleSet, events, batch int) (log []*Signal, points int) {
+func replayLog(tb testing.TB, rs *RuleSet, events, batch int) (log []*Signal, points int) {
 	const parts = 6
 	m, c := NewMatcher(rs), NewCollector(rs, plainHasher{})
 	r := rand.New(rand.NewPCG(3, 4))
@@ -113,20 +112,11 @@ func replayLog(rs *RuleSet, events, batch int) (log []*Signal, points int) {
 				ev.Redact(plainHasher{}, nil)
 				c.Add(ev, ms)
 			}
-			for _, s := range c.Flush(int32(p), int64(from), int64(to)) {
-				own := *s // what a collector flushed is used again
-				own.Values, own.Events, own.Rules, own.Evidence = slices.Clone(s.Values), slices.Clone(s.Events), slices.Clone(s.Rules), slices.Clone(s.Evidence)
-				for i := range own.Rules {
-					own.Rules[i].Points = slices.Clone(own.Rules[i].Points)
-					points += len(own.Rules[i].Points)
+			for _, s := range signalsIn(tb, c.Packs(int32(p), int64(from), int64(to), 1)) {
+				for i := range s.Rules {
+					points += len(s.Rules[i].Points)
 				}
-				for i := range own.Evidence {
-					own.Evidence[i].Rules = slices.Clone(own.Evidence[i].Rules)
-					for j := range own.Evidence[i].Rules {
-						own.Evidence[i].Rules[j].Context = slices.Clone(own.Evidence[i].Rules[j].Context)
-					}
-				}
-				log = append(log, &own)
+				log = append(log, s)
 			}
 		}
 	}

@@ -12,8 +12,9 @@ import (
 
 // entry is one record of the signals topic, as simulated.
 type entry struct {
-	at    time.Time // its append time
-	value []byte
+	at        time.Time // its append time
+	partition int       // -1: all
+	value     []byte
 }
 
 // world is a random history of events, and the log of signals that detect makes of it.
@@ -201,8 +202,8 @@ func (w *world) detect() {
 			st.c.Add(ev, st.m.Match(nil, ev))
 		}
 		var records []entry
-		for _, sig := range st.c.Flush(int32(p), begin, end) {
-			records = append(records, entry{now, AppendSignal(nil, sig)})
+		for _, pack := range st.c.Packs(int32(p), begin, end, int32(len(w.logs))) {
+			records = append(records, entry{now, int(pack.Partition), pack.Record})
 		}
 		signals := len(records)
 		// A producer that failed half-way, or a crash before the commit: some of the
@@ -212,7 +213,7 @@ func (w *world) detect() {
 			w.saw("pipeline's duplicates", len(records) > signals)
 			signals = len(records)
 		}
-		records = append(records, entry{now, AppendProgress(nil, Progress{
+		records = append(records, entry{now, -1, AppendProgress(nil, Progress{
 			Source: int32(p), Sources: int32(len(w.parts)), Begin: begin, End: end, Passed: passed,
 		})})
 		w.append(records...)
@@ -223,7 +224,7 @@ func (w *world) detect() {
 			zombie = slices.Clone(records[:signals])
 		} else if zombie != nil && w.one(4) {
 			for _, z := range zombie {
-				w.append(entry{now, z.value})
+				w.append(entry{now, z.partition, z.value})
 			}
 			w.saw("a zombie's signals", len(zombie) > 0)
 			zombie = nil
@@ -232,15 +233,11 @@ func (w *world) detect() {
 	w.end = now
 }
 
-// append deals signals by their group, and markers to every partition.
+// append writes packs to their partition, and markers to every one.
 func (w *world) append(records ...entry) {
 	for _, e := range records {
-		sig, _, err := DecodeSignal(e.value)
-		if err != nil {
-			w.Fatal(err)
-		}
 		for p := range w.logs {
-			if sig == nil || int(sig.Group[0])%len(w.logs) == p {
+			if e.partition < 0 || e.partition == p {
 				w.logs[p] = append(w.logs[p], e)
 			}
 		}
@@ -338,14 +335,18 @@ func (c *instance) restart(back int) {
 }
 
 func (c *instance) feed(i int) []Alert {
-	sig, p, err := c.decoder.Decode(c.log[i].value)
+	signals, p, err := c.decoder.Decode(c.log[i].value)
 	if err != nil {
 		c.Fatal(err)
 	}
 	if p != nil {
 		return c.w.Progress(nil, p)
 	}
-	return c.w.Observe(nil, sig)
+	var said []Alert
+	for i := range signals {
+		said = c.w.Observe(said, &signals[i])
+	}
+	return said
 }
 
 func (c *instance) tell(said []Alert) {

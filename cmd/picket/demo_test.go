@@ -272,11 +272,11 @@ func (p *places) topics(ctx context.Context, cfg *config.Config) error {
 			if *topic.Topic != cfg.Kafka.Topics.Signals {
 				return nil
 			}
-			signal, progress, err := detect.DecodeSignal(r.Value)
+			signals, progress, err := detect.DecodeSignals(r.Value)
 			if err != nil {
 				return err
 			}
-			for _, v := range []any{signal, progress} {
+			for _, v := range []any{signals, progress} {
 				text, err := json.Marshal(v)
 				if err != nil {
 					return err

@@ -230,18 +230,20 @@ func (c *Correlator) hear(p *correlated, ranges []*kafka.Range) {
 	}
 }
 
-func (c *Correlator) observe(part *correlated, rec *kafka.Record) []detect.Alert {
-	s, p, err := part.decoder.Decode(rec.Value)
+func (c *Correlator) observe(part *correlated, rec *kafka.Record) (alerts []detect.Alert) {
+	signals, p, err := part.decoder.Decode(rec.Value)
 	switch {
 	case err != nil:
 		c.Log.Error("signal record skipped: not written by this version of Picket",
 			"topic", rec.Topic, "partition", rec.Partition, "offset", rec.Offset, "err", err)
 		c.Metrics.Dead.WithLabelValues("signal").Inc()
-		return nil
 	case p != nil:
 		return part.windows.Progress(nil, p)
 	}
-	return part.windows.Observe(nil, s)
+	for i := range signals {
+		alerts = part.windows.Observe(alerts, &signals[i])
+	}
+	return alerts
 }
 
 func (c *Correlator) tell(ctx context.Context, alerts []said) error {

@@ -2,7 +2,6 @@ package role
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -139,8 +138,8 @@ func (d *Detector) work(ctx context.Context, b kafka.Batch) error {
 	return nil
 }
 
-// judged is what a range gave: signals that cannot wait behind a flood of others, the others,
-// and what was shed.
+// judged is what a range gave: packs of signals that cannot wait behind a flood of others, the
+// others, and what was shed.
 type judged struct {
 	urgent, others []kafka.Record
 	shed           map[*detect.Rule]uint64
@@ -149,7 +148,7 @@ type judged struct {
 // leastRoom is how many events a small range counts as: only a flood is to be shed.
 const leastRoom = 100
 
-// judgeRange makes the signals of one range.
+// judgeRange makes the packs of one range.
 func (d *Detector) judgeRange(l *detectLane, r *kafka.Range) (out judged) {
 	l.collect.Limit(d.MatchesPerEvent * max(len(r.Records), leastRoom))
 	before := slices.Clone(l.collect.Shed())
@@ -160,23 +159,14 @@ func (d *Detector) judgeRange(l *detectLane, r *kafka.Range) (out judged) {
 	}
 	l.laps.stop(&d.Loop)
 	began := time.Now()
-	signals := l.collect.Flush(r.Partition, r.Begin, r.End)
-	var text []byte // of many signals: a few pieces of memory, not thousands
-	for i, s := range signals {
-		if cap(text)-len(text) < 2048 {
-			text = make([]byte, 0, min(2048*(len(signals)-i), 256<<10))
-		}
-		from := len(text)
-		text = detect.AppendSignal(append(text, s.Group[:]...), s)
-		both := text[from:len(text):len(text)]
-		rec := kafka.Record{Topic: d.Signals, Partition: d.partition(s.Group), Key: both[:len(s.Group):len(s.Group)], Value: both[len(s.Group):]}
-		if s.Urgent {
+	for _, p := range l.collect.Packs(r.Partition, r.Begin, r.End, d.Targets) {
+		rec := kafka.Record{Topic: d.Signals, Partition: p.Partition, Value: p.Record}
+		if p.Urgent {
 			out.urgent = append(out.urgent, rec)
 		} else {
 			out.others = append(out.others, rec)
 		}
 	}
-	l.collect.Release()
 	for i, n := range l.collect.Shed() {
 		if n > before[i] {
 			if out.shed == nil {
@@ -248,12 +238,6 @@ func (d *Detector) write(ctx context.Context, records []kafka.Record) error {
 		return fmt.Errorf("write %d records to %s: %w", len(records), d.Signals, err)
 	}
 	return nil
-}
-
-// partition deals groups to the signals topic. The number of partitions is fixed
-// when the topic is made, so a group stays where it is.
-func (d *Detector) partition(group [16]byte) int32 {
-	return int32(binary.BigEndian.Uint64(group[:8]) % uint64(d.Targets))
 }
 
 func (d *Detector) count() {

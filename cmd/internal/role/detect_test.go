@@ -25,7 +25,7 @@ func (k *bench) detector(c *consumer) *role.Detector {
 // written splits the signals topic by what its records are.
 func (k *bench) written() (signals [][]byte, marks []detect.Progress) {
 	for _, r := range k.b.all("signals") {
-		s, p, err := detect.DecodeSignal(r.Value)
+		s, p, err := detect.DecodeSignals(r.Value)
 		switch {
 		case err != nil:
 			k.t.Fatal(err)
@@ -39,7 +39,7 @@ func (k *bench) written() (signals [][]byte, marks []detect.Progress) {
 }
 
 func isMark(r kafka.Record) bool {
-	_, p, _ := detect.DecodeSignal(r.Value)
+	_, p, _ := detect.DecodeSignals(r.Value)
 	return p != nil
 }
 
@@ -83,11 +83,11 @@ func TestDetectWritesNoMarkerBeforeItsSignals(t *testing.T) {
 					want += 2 * refused
 				}
 				if len(signals) != want || refused != 3 || len(marks) < 2*signalParts {
-					t.Fatalf("%d signals, %d refused, %d markers", len(signals), refused, len(marks))
+					t.Fatalf("%d packs, %d refused, %d markers", len(signals), refused, len(marks))
 				}
 				slices.SortFunc(signals, bytes.Compare)
 				if distinct := slices.CompactFunc(signals, bytes.Equal); len(distinct) != 2 {
-					t.Errorf("%d different records of 2 signals: a repetition must have the same bytes", len(distinct))
+					t.Errorf("%d different records of 2 packs: a repetition must have the same bytes", len(distinct))
 				}
 				if n := k.value(k.metrics.Matches.WithLabelValues("TT-01")); n != 8 {
 					t.Errorf("%v matches are counted of 8: attempts must not count twice", n)
@@ -118,7 +118,7 @@ func TestDetectRedoesABatchWithTheSameBytes(t *testing.T) {
 		stop()
 		after, _ := k.written()
 		if len(before) != 2 || k.value(k.metrics.Batches.WithLabelValues("detect", "redone")) != 1 {
-			t.Fatalf("%d signals before the crash", len(before))
+			t.Fatalf("%d packs before the crash", len(before))
 		}
 		for _, s := range before {
 			same := 0
@@ -128,7 +128,7 @@ func TestDetectRedoesABatchWithTheSameBytes(t *testing.T) {
 				}
 			}
 			if same != 2 {
-				t.Errorf("a signal of the redone batch is there %d times, want 2", same)
+				t.Errorf("a pack of the redone batch is there %d times, want 2", same)
 			}
 		}
 	})
@@ -227,8 +227,13 @@ func TestDetectSideBySideGivesTheSameSignals(t *testing.T) {
 			alone.b.put(r)
 		}
 		one, side := run(&alone, false), run(k, true)
-		if len(side) != parts*3 || !slices.EqualFunc(one, side, bytes.Equal) {
-			t.Errorf("%d signals side by side, and %d one by one, or not the same", len(side), len(one))
+		signals := 0
+		for _, b := range side {
+			all, _, _ := detect.DecodeSignals(b)
+			signals += len(all)
+		}
+		if signals != parts*3 || !slices.EqualFunc(one, side, bytes.Equal) {
+			t.Errorf("%d packs of %d signals side by side, and %d packs one by one, or not the same", len(side), signals, len(one))
 		}
 	})
 }

@@ -19,10 +19,7 @@ type Reader struct {
 }
 
 // Keys are what reading needs of the keyring.
-type Keys interface {
-	detect.Pseudonymizer
-	detect.Hasher
-}
+type Keys = detect.Keys
 
 // reader is one goroutine's own.
 type reader struct {

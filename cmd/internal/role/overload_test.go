@@ -81,8 +81,8 @@ func TestDetectorShedsTheMildest(t *testing.T) {
 				down := true
 				first := ""
 				d.Producer = producerFunc(func(rs []kafka.Record) error {
-					if s, _, _ := detect.DecodeSignal(rs[0].Value); s != nil && first == "" {
-						first = k.rules.ByHash(s.Rules[0].Rule).Info.ID
+					if s, _, _ := detect.DecodeSignals(rs[0].Value); s != nil && first == "" {
+						first = k.rules.ByHash(s[0].Rules[0].Rule).Info.ID
 					}
 					if down && isMark(rs[0]) {
 						down = false
@@ -100,17 +100,19 @@ func TestDetectorShedsTheMildest(t *testing.T) {
 				carried := map[string]map[uint64]bool{} // by rule, the events: the batch was written twice
 				signals, _ := k.written()
 				for _, b := range signals {
-					s, _, err := detect.DecodeSignal(b)
+					all, _, err := detect.DecodeSignals(b)
 					if err != nil {
 						t.Fatal(err)
 					}
-					for _, rp := range s.Rules {
-						id := k.rules.ByHash(rp.Rule).Info.ID
-						if carried[id] == nil {
-							carried[id] = map[uint64]bool{}
-						}
-						for _, p := range rp.Points {
-							carried[id][s.Events[p.Event].Identity] = true
+					for _, s := range all {
+						for _, rp := range s.Rules {
+							id := k.rules.ByHash(rp.Rule).Info.ID
+							if carried[id] == nil {
+								carried[id] = map[uint64]bool{}
+							}
+							for _, p := range rp.Points {
+								carried[id][s.Events[p.Event].Identity] = true
+							}
 						}
 					}
 				}

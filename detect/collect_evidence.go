@@ -1,0 +1,146 @@
+package detect
+
+const (
+	// maxEvidence is how many events of one rule and bucket carry evidence in one batch, and
+	// how many an alert shows.
+	maxEvidence = 5
+	// enoughEvidence is how many of the events that a completion needs at least have evidence on
+	// average: so many that fewer than maxEvidence are rare (1 in 130), and none is as good as
+	// excluded (1 in 160,000).
+	enoughEvidence = 12
+)
+
+// shows reports whether an event that matched is evidence. Of a rule that needs many events a
+// share of them is enough, which their identity draws: what an alert shows follows from the
+// events and the rule, whatever else was in their batch.
+func (r *Rule) shows(m Match, identity uint64) bool {
+	need := r.need(m.Add)
+	return need > 0 && float64(identity)*need < enoughEvidence*0x1p64
+}
+
+// need is how many events like this one a completion needs at least. It is 0 for those that
+// are no evidence: they undo something, or were waited for, or are no part of what is asked for.
+func (r *Rule) need(add float64) float64 {
+	d := &r.Detector
+	switch {
+	case r.multi:
+		return d.need(uint64(add), r.streams)
+	case d.Kind == DetectSum && add < d.Threshold:
+		if add <= 0 {
+			return 0
+		}
+		return d.Threshold / add
+	}
+	return d.need(1, r.streams)
+}
+
+func (d *Detector) need(mask uint64, streams []stream) float64 {
+	need := 0.0
+	switch d.Kind {
+	case DetectAll, DetectAny:
+		for i := range d.Parts {
+			n := d.Parts[i].need(mask, streams)
+			if need == 0 || n > 0 && (d.Kind == DetectAll) == (n > need) {
+				need = n
+			}
+		}
+		return need
+	case DetectRatio: // most of the whole is as it should be: the share tells
+		if mask>>d.first&3 == 3 {
+			need = max(1, d.Min, d.Threshold*d.Total)
+		}
+		return need
+	case DetectSequence:
+		if mask>>d.first&(1<<len(d.Steps)-1) != 0 {
+			need = 1
+		}
+		return need
+	}
+	s := &streams[d.first]
+	switch {
+	case mask>>d.first&1 == 0:
+	case d.Kind == DetectCount, d.Kind == DetectDistinct && s.value != valueFinding: // findings of one event may be different
+		need = max(1, d.Threshold)
+	default:
+		need = 1
+	}
+	return need
+}
+
+// show reports whether an event of a bucket is to have evidence: the first few of each in a row,
+// and of equal values in a row the first, where values are told apart.
+func (p *pair) show(bucket int64, s *stream, value uint64) bool {
+	if p.bucket != bucket {
+		p.bucket, p.shown = bucket, 0
+	}
+	if p.shown >= maxEvidence || p.allShown >= 4*maxEvidence || s.value == valueField && p.shown > 0 && p.value == value {
+		return false
+	}
+	p.shown, p.allShown, p.value = p.shown+1, p.allShown+1, value
+	return true
+}
+
+// show adds the event at hand as evidence.
+func (c *Collector) show(ev *Event, rule *Rule, pair int32) {
+	e := &c.events[len(c.events)-1]
+	if e.facts < 0 {
+		e.facts = int32(len(c.facts))
+		c.facts = append(c.facts, c.factsOf(ev))
+	}
+	f := &c.facts[e.facts]
+	from := int32(len(c.choices))
+	for _, field := range rule.Context {
+		if raw, ok := ev.raw(field); ok {
+			c.choices = append(c.choices, c.shownField(f, ev, field, raw))
+		}
+	}
+	c.shown = append(c.shown, shownTo{facts: e.facts, choices: span{from, int32(len(c.choices))}})
+	p, n := &c.pairs[pair], int32(len(c.shown))
+	if p.last > 0 {
+		c.shown[p.last-1].next = n
+	} else {
+		p.first = n
+	}
+	p.last = n
+}
+
+// shownField finds or makes the place of a field in what is shown of the event at hand.
+func (c *Collector) shownField(f *gatheredFacts, ev *Event, field Field, raw string) uint16 {
+	name := c.name(field)
+	all := c.context[f.context.from:]
+	for i := range all {
+		if all[i].field == name {
+			return uint16(i)
+		}
+	}
+	c.context = append(c.context, wireValue{name, c.form(ev, field, raw)})
+	f.context.until = int32(len(c.context))
+	return uint16(len(all))
+}
+
+func (c *Collector) factsOf(ev *Event) gatheredFacts {
+	from := int32(len(c.ids))
+	c.ids = append(c.ids, ev.Public(ID).Value...)
+	f := gatheredFacts{
+		id: span{from, int32(len(c.ids))}, context: span{int32(len(c.context)), int32(len(c.context))},
+		wireFacts: wireFacts{
+			event: uint32(len(c.events)) - 1, offset: ev.Offset, server: c.shownText(ev, ServerName), kind: c.id(ev.Enum(Type), ""),
+			outcome: c.id(ev.Enum(Outcome), ""), tool: c.shownText(ev, MCPTool),
+		},
+	}
+	best := -1.0
+	for i := range ev.finds {
+		if ev.finds[i].Score > best {
+			best, f.finding = ev.finds[i].Score, c.id(ev.finds[i].Cat, "")
+		}
+	}
+	return f
+}
+
+func (c *Collector) shownText(ev *Event, f Field) textID {
+	raw, ok := ev.raw(f)
+	if !ok {
+		return 0
+	}
+	return c.form(ev, f, raw)
+}
