@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"unsafe"
 )
 
 // Class is the name under which values of a field are hashed. Fields that an analyst wants
@@ -83,7 +84,7 @@ func (e *Event) Derive() {
 			e.text[NetIP] = string(s)
 		}
 	}
-	e.has[NetIPPrefix] = due
+	e.put(NetIPPrefix, due)
 	e.Set(NetIPClass, ipClass(a))
 }
 
@@ -91,7 +92,7 @@ func (e *Event) Derive() {
 // raw value itself, and leaves only as a pseudonym.
 func (e *Event) SetDigestOf(f Field, raw string) {
 	e.digestOf[f-IOArgsDigest] = raw
-	e.has[f] = due
+	e.put(f, due)
 }
 
 // derive gives a field that is due its value. Few rules look at digests and prefixes, and they
@@ -99,24 +100,25 @@ func (e *Event) SetDigestOf(f Field, raw string) {
 func (e *Event) derive(f Field) bool {
 	if f == NetIPPrefix {
 		e.Set(f, network(e.text[NetIP]))
+		e.ownPrefix = true
 		return true
 	}
-	sum := sha256.Sum256([]byte(e.digestOf[f-IOArgsDigest]))
+	raw := e.digestOf[f-IOArgsDigest]
+	sum := sha256.Sum256(unsafe.Slice(unsafe.StringData(raw), len(raw)))
 	e.Set(f, hex.EncodeToString(sum[:16]))
 	return true
 }
 
-// network is the /24 or /48 of an address.
+// network is the /24 or /48 of an address in canonical form.
 func network(ip string) string {
-	a, err := netip.ParseAddr(ip)
-	bits := 24
-	switch {
-	case err != nil:
-		return ""
-	case a.Is6():
-		bits = 48
+	if strings.IndexByte(ip, ':') < 0 {
+		return ip[:strings.LastIndexByte(ip, '.')+1] + "0/24"
 	}
-	return netip.PrefixFrom(a, bits).Masked().String()
+	a, err := netip.ParseAddr(ip)
+	if err != nil {
+		return ""
+	}
+	return netip.PrefixFrom(a, 48).Masked().String()
 }
 
 func (e *Event) isHashed(f Field) bool { return e.arrivedHashed&(1<<f) != 0 }
@@ -124,6 +126,7 @@ func (e *Event) isHashed(f Field) bool { return e.arrivedHashed&(1<<f) != 0 }
 func (e *Event) unset(f Field) {
 	e.text[f] = ""
 	e.has[f] = absent
+	e.first &^= 1 << f
 }
 
 func parseIP(s string) (netip.Addr, bool) {

@@ -18,6 +18,7 @@ type Event struct {
 	TimeFlagged   bool // Claimed was out of bounds, Time is Append
 
 	has    [NumFields]presence
+	first  uint64 // bit per text and list field: it has a value
 	text   [firstList]string
 	num    [NumFields - firstNumber]float64
 	lists  [firstNumber - firstList][]string
@@ -26,6 +27,7 @@ type Event struct {
 
 	arrivedHashed uint64     // bit per text field: the producer sent a pseudonym, not a raw value
 	digestOf      [2]string  // what the digests that are due are of: arguments, result
+	ownPrefix     bool       // the network was made of the address here
 	labelClasses  [16]string // a memory of labelClass, which Reset keeps
 	forms         forms      // what Redact makes public
 }
@@ -100,7 +102,12 @@ func (e *Event) Has(f Field) bool {
 	return e.has[f] != absent && (e.has[f] == there || e.derive(f))
 }
 
-func (e *Event) mark(f Field) { e.has[f] = there }
+func (e *Event) mark(f Field) { e.put(f, there) }
+
+func (e *Event) put(f Field, p presence) {
+	e.has[f] = p
+	e.first |= 1 << f
+}
 
 // Set gives a text field its raw value.
 func (e *Event) Set(f Field, s string) {
@@ -110,8 +117,7 @@ func (e *Event) Set(f Field, s string) {
 
 // SetHashed gives a text field a pseudonym that the producer made.
 func (e *Event) SetHashed(f Field, h string) {
-	e.text[f] = h
-	e.mark(f)
+	e.Set(f, h)
 	e.arrivedHashed |= 1 << f
 }
 
@@ -179,9 +185,10 @@ func (e *Event) Reset() {
 		e.lists[i] = e.lists[i][:0]
 	}
 	clear(e.has[:])
+	e.first = 0
 	e.forms.reset()
 	e.Topic, e.Partition, e.Offset, e.Append = "", 0, 0, time.Time{}
 	e.Claimed, e.Time, e.Late, e.TimeFlagged = time.Time{}, time.Time{}, false, false
 	e.labels, e.finds = e.labels[:0], e.finds[:0]
-	e.arrivedHashed, e.digestOf = 0, [2]string{}
+	e.arrivedHashed, e.digestOf, e.ownPrefix = 0, [2]string{}, false
 }

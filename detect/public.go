@@ -58,11 +58,13 @@ func (e *Event) redactAll() {
 	if e.forms.whole || e.forms.keys == nil {
 		return
 	}
-	for f := range firstList {
-		e.Public(f)
-	}
-	for f := firstList; f < firstNumber; f++ {
-		e.PublicList(f)
+	for left := e.first &^ e.forms.made; left != 0; left &= left - 1 {
+		switch f := Field(bits.TrailingZeros64(left)); {
+		case f < firstList:
+			e.form(f)
+		case f < firstNumber:
+			e.PublicList(f)
+		}
 	}
 	e.PublicLabels()
 	e.forms.whole = true
@@ -70,20 +72,28 @@ func (e *Event) redactAll() {
 
 // Public returns the public form of a text field; before Redact there is none.
 func (e *Event) Public(f Field) Public {
-	if e.forms.made&(1<<f) == 0 && e.forms.keys != nil && e.Has(f) {
-		e.forms.made |= 1 << f
-		e.forms.text[f] = e.publicForm(f, e.text[f])
+	if e.forms.made>>f&1 == 0 {
+		e.form(f)
 	}
 	return e.forms.text[f]
+}
+
+// form makes the public form of a text field that has none yet.
+func (e *Event) form(f Field) {
+	if e.forms.keys != nil && e.Has(f) {
+		e.forms.made |= 1 << f
+		e.publicForm(&e.forms.text[f], f, e.text[f])
+	}
 }
 
 // PublicList returns the public form of a list field; before Redact there is none.
 func (e *Event) PublicList(f Field) []Public {
 	l := &e.forms.lists[f-firstList]
-	if e.forms.made&(1<<f) == 0 && e.forms.keys != nil && fieldInfo[f].Privacy != Dropped {
+	if e.forms.made>>f&1 == 0 && e.forms.keys != nil && fieldInfo[f].Privacy != Dropped {
 		e.forms.made |= 1 << f
 		for _, s := range e.lists[f-firstList] {
-			*l = append(*l, e.publicForm(f, s))
+			*l = append(*l, Public{})
+			e.publicForm(&(*l)[len(*l)-1], f, s)
 		}
 	}
 	return *l
@@ -140,28 +150,31 @@ func (e *Event) DropRaw() {
 	e.digestOf, e.labelClasses = [2]string{}, [16]string{}
 }
 
-func (e *Event) publicForm(f Field, s string) Public {
+// publicForm fills the form of a value, which is empty.
+func (e *Event) publicForm(p *Public, f Field, s string) {
 	info := &fieldInfo[f]
-	switch {
-	case info.Enum != nil:
-		if slices.Contains(info.Enum, s) {
-			return Public{Value: s}
+	readable := false
+	switch info.Privacy {
+	case Plain:
+		if info.Enum != nil {
+			readable = slices.Contains(info.Enum, s)
+		} else {
+			readable = f == NetIPPrefix && e.ownPrefix || plainText(f, s)
 		}
-	case info.Privacy == Plain:
-		if plainText(f, s) {
-			return Public{Value: s}
-		}
-	case info.Privacy == Free:
-		if freeText(s) {
-			return Public{Value: s}
-		}
-	case info.Privacy == Path:
-		return Public{Value: reducePath(s), Hash: e.pseudonym("path", s)}
-	case info.Privacy == Dropped:
-		return Public{}
+	case Free:
+		readable = freeText(s)
+	case Path:
+		p.Value, p.Hash = reducePath(s), e.pseudonym("path", s)
+		return
+	case Dropped:
+		return
 	}
-	h := e.pseudonym(f.Class(), s)
-	return Public{Value: h, Key: e.forms.keyID, Up: f < firstList && e.isHashed(f)}
+	if readable {
+		p.Value = s
+		return
+	}
+	p.Value = e.pseudonym(f.Class(), s)
+	p.Key, p.Up = e.forms.keyID, f < firstList && e.isHashed(f)
 }
 
 func (e *Event) pseudonym(class, s string) string {

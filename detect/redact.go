@@ -14,6 +14,7 @@ const (
 	isPlain // may be in an identifier
 	isDot
 	isMark  // of an address, a path, a secret that follows its name
+	isWord  // a letter that no hexadecimal number has
 	isAlnum = isDigit | isUpper | isLower
 )
 
@@ -37,6 +38,8 @@ var byteClass = func() (t [256]uint8) {
 		}
 		if l := c | 0x20; l >= 'a' && l <= 'f' {
 			t[c] |= isHexLetter
+		} else if l >= 'g' && l <= 'z' {
+			t[c] |= isWord
 		}
 	}
 	return t
@@ -100,10 +103,10 @@ func personal(s string, random bool) bool {
 	for i := range len(s) {
 		any |= byteClass[s[i]]
 	}
-	if any&isMark == 0 && len(s) < minSecret && any&(isDigit|isDot) != isDigit|isDot {
-		return false // nearly all names of things
-	}
 	random = random || any&isDigit == 0
+	if any&isMark == 0 && any&(isDigit|isDot) != isDigit|isDot && (len(s) < minSecret || random && any&isWord == 0) {
+		return false // nearly all names of things, and numbers of things: keys and their names have other letters
+	}
 	if any&isDot != 0 && strings.Count(s, ".") >= 3 && hasIPv4(s) || any&isMark != 0 && strings.Count(s, ":") >= 2 && hasIPv6(s) {
 		return true
 	}

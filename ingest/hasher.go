@@ -6,7 +6,6 @@ import (
 	"encoding/base32"
 	"encoding/binary"
 	"hash"
-	"strings"
 	"time"
 
 	"picket/detect"
@@ -28,7 +27,7 @@ type Hasher struct {
 	macs  []hash.Hash // by key
 	group hash.Hash
 	buf   []byte
-	sum   []byte
+	sum   [sha256.Size]byte
 	memo  memo
 }
 
@@ -43,67 +42,68 @@ func (k *Keyring) Hasher() *Hasher {
 	return h
 }
 
-// Pseudonym gives the 26 base32 characters (130 bits) for a value, and the id of the key:
-// the one in force at the event's time. The value is normalised by its class first.
+// pseudonymLen is how many characters of base32 a pseudonym has: 130 bits.
+const pseudonymLen = 26
+
+// Pseudonym gives the pseudonym of a value, and the id of the key: the one in force at the
+// event's time. The value is normalised by its class first.
 func (h *Hasher) Pseudonym(tenant, class, value string, at time.Time) (pseudonym, keyID string) {
 	i := h.ring.at(at)
 	keyID = h.ring.keys[i].ID
-	if len(value) > 256 {
-		return h.pseudonym(i, tenant, class, value), keyID
+	if len(value) > maxMemoized || len(class) > maxMemoized || class == "digest" { // few digests come again
+		var buf [hashTextLen]byte
+		return string(h.pseudonym(&buf, i, tenant, class, value)), keyID
 	}
-	p, place := h.memo.find(tenant, class, value, i)
+	p, place, tag := h.memo.find(tenant, class, value, int32(i))
 	if p == "" {
-		p = h.pseudonym(i, tenant, class, value)
-		place[1] = place[0]
-		place[0] = memoized{strings.Clone(tenant), strings.Clone(class), strings.Clone(value), i, p}
+		var buf [hashTextLen]byte
+		p = h.memo.remember(place, tag, h.pseudonym(&buf, i, tenant, class, value), tenant, class, value, int32(i))
 	}
 	return p, keyID
 }
 
-func (h *Hasher) pseudonym(key int, tenant, class, value string) string {
+// hashTextLen is the length of 160 bits in base32, of which a pseudonym has the first 130.
+const hashTextLen = 32
+
+func (h *Hasher) pseudonym(buf *[hashTextLen]byte, key int, tenant, class, value string) []byte {
 	sum := h.mac(h.macs[key], domainPseudonym, tenant, class, detect.Normalize(class, value))
-	var out [32]byte
-	hashText.Encode(out[:], sum[:20])
-	return string(out[:26])
+	hashText.Encode(buf[:], sum[:20])
+	return buf[:pseudonymLen]
 }
 
 // GroupHash hashes a tenant and parts, unambiguously, under the key that never rotates.
 func (h *Hasher) GroupHash(tenant string, parts ...string) [16]byte {
-	h.buf = append(h.buf[:0], domainGroup)
-	h.part(tenant)
+	buf := part(append(h.buf[:0], domainGroup), tenant)
 	for _, p := range parts {
-		h.part(p)
+		buf = part(buf, p)
 	}
-	return [16]byte(h.finish(h.group))
+	return [16]byte(h.finish(h.group, buf))
 }
 
 // ValueHash hashes one value for counting distinct ones, under the key that never rotates.
 func (h *Hasher) ValueHash(tenant, value string) uint64 {
-	return binary.BigEndian.Uint64(h.mac(h.group, domainValue, tenant, value))
+	buf := part(part(append(h.buf[:0], domainValue), tenant), value)
+	return binary.BigEndian.Uint64(h.finish(h.group, buf))
 }
 
-// mac hashes parts, each after its length, so that ("a", "bc") and ("ab", "c") differ.
-func (h *Hasher) mac(m hash.Hash, domain byte, parts ...string) []byte {
-	h.buf = append(h.buf[:0], domain)
-	for _, p := range parts {
-		h.part(p)
-	}
-	return h.finish(m)
+// mac hashes three parts.
+func (h *Hasher) mac(m hash.Hash, domain byte, a, b, c string) []byte {
+	return h.finish(m, part(part(part(append(h.buf[:0], domain), a), b), c))
 }
 
-func (h *Hasher) part(p string) {
-	h.buf = binary.BigEndian.AppendUint32(h.buf, uint32(len(p)))
-	h.buf = append(h.buf, p...)
+// part puts a part behind its length, so that ("a", "bc") and ("ab", "c") differ.
+func part(buf []byte, p string) []byte {
+	return append(binary.BigEndian.AppendUint32(buf, uint32(len(p))), p...)
 }
 
-func (h *Hasher) finish(m hash.Hash) []byte {
+func (h *Hasher) finish(m hash.Hash, text []byte) []byte {
 	m.Reset() // back to the state after the key, which is computed once
-	m.Write(h.buf)
-	h.sum = m.Sum(h.sum[:0])
-	if cap(h.buf) > 64<<10 {
-		h.buf = nil
+	m.Write(text)
+	m.Sum(h.sum[:0])
+	if cap(text) > cap(h.buf) && cap(text) <= 64<<10 {
+		h.buf = text
 	}
-	return h.sum
+	return h.sum[:]
 }
 
 // Found is one pseudonym that a value has.
@@ -118,7 +118,8 @@ func (k *Keyring) Lookup(tenant, class, raw string) []Found {
 	h := k.Hasher()
 	out := make([]Found, len(k.keys))
 	for i := range k.keys {
-		out[i] = Found{Key: k.keys[i].ID, Hash: h.pseudonym(i, tenant, class, raw)}
+		var buf [hashTextLen]byte
+		out[i] = Found{Key: k.keys[i].ID, Hash: string(h.pseudonym(&buf, i, tenant, class, raw))}
 	}
 	return out
 }

@@ -142,16 +142,37 @@ func TestMemoDoesNotChangePseudonyms(t *testing.T) {
 		tenant, class, value := []string{"t", "u"}[i%2], []string{"subject", "text"}[i/2%2], fmt.Sprint("user-", i%(size+size/2))
 		key := i / 4 % 2
 		at := k.keys[key].NotBefore.Add(time.Hour)
-		if p, _ := warm.memo.find(tenant, class, value, key); p != "" {
+		if p, _, _ := warm.memo.find(tenant, class, value, int32(key)); p != "" {
 			kept++
 		}
 		got, _ := warm.Pseudonym(tenant, class, value, at)
-		if want := warm.pseudonym(key, tenant, class, value); got != want {
+		if want := string(warm.pseudonym(new([hashTextLen]byte), key, tenant, class, value)); got != want {
 			t.Fatalf("%s %s %s: %s, want %s", tenant, class, value, got, want)
 		}
 	}
 	if kept < size/4 {
 		t.Errorf("of %d values %d were remembered", 3*size, kept)
+	}
+}
+
+// Where two have one tag, the texts decide, whichever way they are cut.
+func TestMemoTellsApartWhatHasOneTag(t *testing.T) {
+	m := newMemo()
+	place := &m.places[0]
+	m.remember(place, 1, make([]byte, pseudonymLen), "tenant", "class", "value", 2)
+	x := &place[0]
+	if !x.is("tenant", "class", "value", 2) {
+		t.Error("what is remembered is not found")
+	}
+	for _, other := range [][3]string{
+		{"tenant", "class", "walue"}, {"tenant", "classy", "value"}, {"enant", "classt", "value"}, {"tenant", "lass", "valuec"}, {"tenant", "sclas", "value"}, {"", "class", "value"}, {"tenantx", "class", "value"},
+	} {
+		if x.is(other[0], other[1], other[2], 2) {
+			t.Errorf("taken for %v", other)
+		}
+	}
+	if x.is("tenant", "class", "value", 1) {
+		t.Error("taken for that of another key")
 	}
 }
 

@@ -13,26 +13,46 @@ type memo struct {
 	places [][2]memoized
 }
 
-// memoized is a pseudonym and what it is of. The texts are copies: others are parts of
-// records, and would hold all of them in memory.
+// memoized is a pseudonym and what it is of, in one text: the pseudonym, the value, the class
+// and the tenant. A place is one line of the processor's cache, and so is most often the text.
 type memoized struct {
-	tenant, class, value string
-	key                  int
-	pseudonym            string
+	tag         uint64 // all bits of what said where it is
+	text        string
+	value, rest uint16 // lengths of the value, and of the value and the class
+	key         int32
 }
 
 func newMemo() memo { return memo{maphash.MakeSeed(), make([][2]memoized, 1<<(memoSize-1))} }
 
-// find gives what is remembered, and where else to remember it.
-func (m *memo) find(tenant, class, value string, key int) (pseudonym string, place *[2]memoized) {
-	h := maphash.String(m.seed, value) ^ rough(class)<<8 ^ rough(tenant)<<16 ^ uint64(key)
-	place = &m.places[h*0x9E3779B97F4A7C15>>(65-memoSize)]
+// maxMemoized is the length of the longest value that is remembered, and of the longest class.
+const maxMemoized = 256
+
+// find gives what is remembered; where nothing is, the place and the tag to remember it under.
+func (m *memo) find(tenant, class, value string, key int32) (pseudonym string, place *[2]memoized, tag uint64) {
+	tag = (maphash.String(m.seed, value) ^ rough(class)<<8 ^ rough(tenant)<<16 ^ uint64(key)) * 0x9E3779B97F4A7C15
+	place = &m.places[tag>>(65-memoSize)]
 	for i := range place {
-		if x := &place[i]; x.value == value && x.class == class && x.tenant == tenant && x.key == key {
-			return x.pseudonym, place
+		if x := &place[i]; x.tag == tag && x.is(tenant, class, value, key) {
+			return x.text[:pseudonymLen], place, tag
 		}
 	}
-	return "", place
+	return "", place, tag
+}
+
+func (x *memoized) is(tenant, class, value string, key int32) bool {
+	if x.key != key || int(x.value) != len(value) || int(x.rest) != len(value)+len(class) || len(x.text) != pseudonymLen+int(x.rest)+len(tenant) {
+		return false
+	}
+	of := x.text[pseudonymLen:]
+	return of[:x.value] == value && of[x.value:x.rest] == class && of[x.rest:] == tenant
+}
+
+// remember notes a pseudonym, and gives the copy that is kept.
+func (m *memo) remember(place *[2]memoized, tag uint64, pseudonym []byte, tenant, class, value string, key int32) string {
+	place[1] = place[0]
+	text := string(pseudonym) + value + class + tenant
+	place[0] = memoized{tag, text, uint16(len(value)), uint16(len(value) + len(class)), key}
+	return text[:pseudonymLen]
 }
 
 // rough tells most short texts apart.
