@@ -66,8 +66,8 @@ func (l *lane) members(ev *detect.Event, group uint8, i int) int {
 	base, before := len(l.open), maxNames-1-int(group)
 	for {
 		x := &l.d.names.all[l.next[before]]
-		if x.group == group && strings.HasPrefix(s[i:], x.quoted) {
-			i += len(x.quoted)
+		if x.group == group && x.begins(s, i) {
+			i += int(x.size)
 		} else {
 			var key string
 			if key, i = l.key(i); i < 0 {

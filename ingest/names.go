@@ -20,20 +20,24 @@ const (
 	asFindings
 )
 
+// name is a key that the format has. What the lane looks at for nearly each member lies together.
 type name struct {
-	key    string
-	quoted string // as nearly every producer writes it: "key":
-	hash   uint32
-	group  uint8 // the object that the key is in; 0 is the event itself
-	what   what
-	opens  uint8 // for asGroup: the number of the group
-	at     uint8 // index into all
-	field  detect.Field
-	kind   detect.Kind
-	limit  int     // of a text: its characters
-	num    numeric // of a number
-	enum   []string
-	last   string // the one of enum that came last
+	head, tail, mask uint64 // the first and the last eight bytes of "key": as nearly every producer writes it
+	size             uint8  // of that
+	group            uint8  // the object that the key is in; 0 is the event itself
+	what             what
+	opens            uint8 // for asGroup: the number of the group
+	at               uint8 // index into all
+	field            detect.Field
+	kind             detect.Kind
+	shaped           bool   // wellFormed has a say
+	limit            int    // of a text: its characters
+	last             string // the one of enum that came last
+
+	key  string
+	hash uint32
+	num  numeric // of a number
+	enum []string
 }
 
 const (
@@ -89,9 +93,17 @@ func slotOf(group uint8, hash uint32) uint32 {
 }
 
 func (n *names) add(x name) {
-	x.hash, x.quoted = foldHash(x.key), `"`+x.key+`":`
+	x.hash = foldHash(x.key)
+	quoted := `"` + x.key + `":`
+	x.size, x.mask = uint8(len(quoted)), ^uint64(0)
+	if len(quoted) < 8 {
+		x.mask >>= 64 - 8*len(quoted)
+		quoted += "\x00\x00\x00\x00\x00"[:8-len(quoted)]
+	}
+	x.head, x.tail = load64(quoted, 0), load64(quoted, len(quoted)-8)
 	if x.what == asField {
 		x.kind, x.limit, x.num, x.enum = x.field.Kind(), x.field.Info().Limit(), numericOf(x.field), x.field.Info().Enum
+		x.shaped = x.field == detect.Reason || x.field == detect.TraceID || x.field == detect.SpanID
 	}
 	x.at = uint8(len(n.all))
 	n.all = append(n.all, x)
@@ -103,6 +115,19 @@ func (n *names) add(x name) {
 		i = (i + 1) & 511
 	}
 	n.slots[i] = int16(len(n.all))
+}
+
+// begins reports whether the member at i has that key, written as nearly always. It may say no
+// where the record ends soon.
+func (x *name) begins(s string, i int) bool {
+	if i+int(x.size)+8 > len(s) {
+		return false
+	}
+	tail := i + max(0, int(x.size)-8)
+	if ((load64(s, i)^x.head)|(load64(s, tail)^x.tail))&x.mask != 0 {
+		return false
+	}
+	return x.size <= 16 || s[i+1:][:len(x.key)] == x.key
 }
 
 // find looks a key up. variant is true when the format has the key in another case only.

@@ -216,7 +216,7 @@ func (d *Decoder) logMember(ev *detect.Event, at int32) *Reject {
 		return invalid(ClassTooLong, int(n.off), n.key+" is too long")
 	case n.val == "":
 		return nil
-	case f == detect.ActorClientID && len(n.val) == 12 && only(n.val, isLowerHex):
+	case f == detect.ActorClientID && len(n.val) == 12 && lowerHex(n.val):
 		ev.SetHashed(f, d.own(n.val)) // the logger's own hash_sensitive(...)[:12]
 		return nil
 	}

@@ -215,20 +215,27 @@ func wellFormed(f detect.Field, s string) bool {
 	case detect.Reason:
 		return s != "" && only(s, func(c byte) bool { return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '_' || c == '.' })
 	case detect.TraceID:
-		return len(s) == 32 && only(s, isLowerHex)
+		return len(s) == 32 && lowerHex(s)
 	case detect.SpanID:
-		return len(s) == 16 && only(s, isLowerHex)
+		return len(s) == 16 && lowerHex(s)
 	}
 	return true
 }
 
-func isLowerHex(c byte) bool { return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' }
+func lowerHex(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c-'0' > 9 && c-'a' > 5 {
+			return false
+		}
+	}
+	return true
+}
 
 func isHash(s string) bool {
 	if len(s) == 26 && only(s, func(c byte) bool { return c >= 'a' && c <= 'z' || c >= '2' && c <= '7' }) {
 		return true
 	}
-	return len(s) >= 8 && len(s) <= 64 && only(s, isLowerHex)
+	return len(s) >= 8 && len(s) <= 64 && lowerHex(s)
 }
 
 func isKeyID(s string) bool {
