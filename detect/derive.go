@@ -105,7 +105,9 @@ func (e *Event) derive(f Field) bool {
 	}
 	raw := e.digestOf[f-IOArgsDigest]
 	sum := sha256.Sum256(unsafe.Slice(unsafe.StringData(raw), len(raw)))
-	e.Set(f, hex.EncodeToString(sum[:16]))
+	var text [32]byte
+	hex.Encode(text[:], sum[:16])
+	e.Set(f, string(text[:]))
 	return true
 }
 

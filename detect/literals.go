@@ -15,6 +15,7 @@ type literals struct {
 	classes uint32
 	next    []uint32
 	output  [][]int32 // longest first: each is a suffix of the one before
+	filter  *filter   // asked first; nil: never
 }
 
 // add registers a literal and returns its id; equal ones after folding share it.
@@ -89,6 +90,7 @@ func (l *literals) build() {
 		}
 	}
 	l.rows(nodes, order)
+	l.filter = newFilter(l.words)
 }
 
 // trie makes a node for each beginning of a literal, the empty one first.
@@ -182,6 +184,9 @@ func (l *literals) emit(state uint32, h *hits) {
 // scan puts the ids of all literals in s into h. scratch is used where s has more than ASCII
 // (a rune may fold to ASCII), and returned for the next call.
 func (l *literals) scan(s string, h *hits, scratch []byte) []byte {
+	if l.filter != nil && l.filter.none(s) {
+		return scratch
+	}
 	if ascii(s) {
 		scanLanes(l, s, h)
 		return scratch

@@ -173,7 +173,12 @@ func TestRedactByPrivacy(t *testing.T) {
 	}
 	e.Reset()
 	e.Set(ActorSubject, "bob")
+	e.Set(NetIPPrefix, "203.0.113.9/32") // not ours, and a whole address
+	e.Derive()
 	e.Redact(testHash{}, nil)
+	if got := e.Public(NetIPPrefix); got.Key == "" {
+		t.Errorf("an address leaves as a network: %+v", got)
+	}
 	if e.Public(ActorSubject).Value == "" {
 		t.Error("an event that is used again is not redacted")
 	}

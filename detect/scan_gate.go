@@ -1,6 +1,9 @@
 package detect
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // seen are the classes of words that one pass over a text found. An expression is slow, and is
 // asked only where its words are there.
@@ -174,4 +177,51 @@ func idleClasses(given seen) seen {
 		}
 	}
 	return idle
+}
+
+// triggers are classes of which each gate needs one, and that ordinary texts seldom have;
+// shortTriggers are needed besides where a text is short. A text without any opens no gate.
+const (
+	triggers = seenQuote | seenComment | seenBlock | seenUnion | seenEqual | seenSemicolon | seenPrimitive | seenSleep | seenChain | seenSubst |
+		seenTick | seenShellTool | seenDots | seenEncodedDots | seenURL | seenKey | seenPassword | seenMarkup | seenOperator | seenTemplate |
+		seenGadget | seenColonQuote | seenVerb | seenUser | seenRole | seenFrame | seenTrace | seenSQLError
+	shortTriggers = seenOrWord | seenSelect | seenHost
+)
+
+// rareBytes are in some triggers, and in few ordinary texts.
+const rareBytes = "'\"#*;=|&$`%{<"
+
+// Bits of what a byte may be a sign of.
+const (
+	signRare = 1 << iota
+	signDot  // ..
+	signDash // --
+	signZero // 0x
+)
+
+func signOf(b byte) uint8 {
+	switch {
+	case strings.IndexByte(rareBytes, b) >= 0:
+		return signRare
+	case b == '.':
+		return signDot
+	case b == '-':
+		return signDash
+	case b == '0':
+		return signZero
+	}
+	return 0
+}
+
+// filterOf is the filter of the words of some classes that have no sign.
+func filterOf(classes seen) *filter {
+	var words []string
+	for _, c := range seenWords {
+		for _, w := range c.words {
+			if c.class&classes != 0 && !strings.ContainsAny(w, rareBytes) && w != ".." && w != "--" && w != "0x" {
+				words = append(words, w)
+			}
+		}
+	}
+	return newFilter(words)
 }

@@ -2,6 +2,7 @@ package detect
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -54,6 +55,70 @@ func TestGatesHideNothing(t *testing.T) {
 	for _, cat := range catNames {
 		if found[cat] == 0 {
 			t.Errorf("no text had a finding of %s", cat)
+		}
+	}
+}
+
+// TestPlainTextsOpenNoGate holds what the scanner does not look into against what is in it.
+func TestPlainTextsOpenNoGate(t *testing.T) {
+	s := NewScanner()
+	for c, g := range catGates {
+		for _, all := range g {
+			if all&(triggers|seenBeyondASCII|seenBareHost) == 0 && (all&seenShort == 0 || all&shortTriggers == 0) {
+				t.Errorf("%s opens of %b, in which there is no trigger", catNames[c], all)
+			}
+		}
+	}
+	idle := func(text string, kind int) bool { return s.plain(text) && s.filters[kind].none(text) }
+	check := func(text string) (string, bool) {
+		saw := seen(0)
+		h := s.lits.newHits()
+		s.lits.scan(text, &h, nil)
+		for _, id := range h.found {
+			saw |= s.classes[id]
+		}
+		if !ascii(text) {
+			saw |= seenBeyondASCII
+		}
+		for kind, given := range [2]seen{0, seenShort} {
+			for c, g := range catGates {
+				if idle(text, kind) && g.open(saw|given) {
+					return catNames[c], false
+				}
+			}
+		}
+		return "", true
+	}
+	var pieces []string
+	for _, c := range seenWords {
+		pieces = append(pieces, c.words...)
+	}
+	for _, p := range pieces {
+		for n := range 12 {
+			for _, text := range []string{strings.Repeat("n", n) + p, strings.Repeat("n", n) + strings.ToUpper(p) + "nn", p + strings.Repeat("n", n)} {
+				if cat, ok := check(text); !ok {
+					t.Fatalf("%q opens %s", text, cat)
+				}
+			}
+		}
+	}
+	pieces = append(pieces, attackPieces...)
+	pieces = append(pieces, "n", "nn", " ", ".", "-", "0", "/", "Report", "1")
+	rapid.Check(t, func(t *rapid.T) {
+		text := ""
+		for range rapid.IntRange(1, 8).Draw(t, "pieces") {
+			text += rapid.SampledFrom(pieces).Draw(t, "piece")
+		}
+		if cat, ok := check(text); !ok {
+			t.Fatalf("%q opens %s", text, cat)
+		}
+	})
+	for _, text := range []string{
+		"please summarise the notes of the planning meeting, and update the customer address before the release schedule is open",
+		"projects/alpha/notes-4711.md", "/srv/projects/report/2026-11/plan.v2.docx", "quarterly report about the weather in May",
+	} {
+		if !idle(text, 0) {
+			t.Errorf("an ordinary text is looked into: %q", text)
 		}
 	}
 }

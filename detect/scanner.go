@@ -2,6 +2,7 @@ package detect
 
 import (
 	"math"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -12,6 +13,8 @@ type Scanner struct {
 	lits    literals
 	classes []seen  // by literal
 	idle    [2]seen // classes of which no gate opens, of a long text and of a short one
+	filters [2]*filter
+	signs   [1 << 16]uint8 // of two bytes
 	hits    hits
 	scratch []byte
 	budget  [numCats]int
@@ -30,6 +33,10 @@ func NewScanner() *Scanner {
 		}
 	}
 	s.idle = [2]seen{idleClasses(0), idleClasses(seenShort)}
+	s.filters = [2]*filter{filterOf(triggers), filterOf(triggers | shortTriggers)}
+	for two := range s.signs {
+		s.signs[two] = signOf(byte(two)) | signOf(byte(two>>8))
+	}
 	s.lits.build()
 	s.hits = s.lits.newHits()
 	return s
@@ -113,6 +120,17 @@ func (s *Scanner) text(ev *Event, v, dir string, cats catSet) {
 }
 
 func (s *Scanner) chunk(f finder, v string, cats catSet) {
+	kind := 0
+	if f.whole && len(v) <= maxShort {
+		kind = 1
+		f.seen |= seenShort
+		if bareHost(v) {
+			f.seen |= seenBareHost
+		}
+	}
+	if f.seen&seenBareHost == 0 && s.plain(v) && s.filters[kind].none(v) {
+		return
+	}
 	s.hits.clear()
 	if ascii(v) {
 		scanLanes(&s.lits, v, &s.hits)
@@ -123,14 +141,7 @@ func (s *Scanner) chunk(f finder, v string, cats catSet) {
 	for _, id := range s.hits.found {
 		f.seen |= s.classes[id]
 	}
-	idle := s.idle[0]
-	if f.whole && len(v) <= maxShort {
-		idle = s.idle[1]
-		f.seen |= seenShort
-		if bareHost(v) {
-			f.seen |= seenBareHost
-		}
-	}
+	idle := s.idle[kind]
 	if f.seen&^idle == 0 {
 		return
 	}
@@ -147,6 +158,20 @@ func (s *Scanner) chunk(f finder, v string, cats catSet) {
 		s.budget[c] -= len(v)
 		detectors[c](f, v)
 	}
+}
+
+// plain reports whether a text surely has no trigger that is a sign and not a word.
+func (s *Scanner) plain(v string) bool {
+	signs, i := uint8(0), 0
+	for ; i+8 <= len(v); i += 8 {
+		w := load64(v[i:])
+		signs |= s.signs[w&0xffff] | s.signs[w>>16&0xffff] | s.signs[w>>32&0xffff] | s.signs[w>>48]
+	}
+	for ; i < len(v); i++ {
+		signs |= s.signs[v[i]]
+	}
+	return signs&signRare == 0 && (signs&signDot == 0 || !strings.Contains(v, "..")) &&
+		(signs&signDash == 0 || !strings.Contains(v, "--")) && (signs&signZero == 0 || !strings.Contains(v, "0x") && !strings.Contains(v, "0X"))
 }
 
 // maxShort is the length of a value that may be a host, or an injection without any sign of one.

@@ -70,6 +70,16 @@ func TestLaneTakes(t *testing.T) {
 	}
 }
 
+// A key that begins and ends as the one that came there before is still another key.
+func TestLaneReadsWholeKeys(t *testing.T) {
+	d := NewDecoder(Options{})
+	for _, key := range []string{"definition_hash", "definitXXn_hash", "definition_hash"} {
+		if taken, err := bothWays(d, with(`"mcp":{"`+key+`":"abc"},"tenant":"acme"`)); !taken || err != nil {
+			t.Errorf("%s: taken %v, %v", key, taken, err)
+		}
+	}
+}
+
 func TestLaneSaysNo(t *testing.T) {
 	d := NewDecoder(Options{})
 	for name, value := range map[string]string{
@@ -82,6 +92,8 @@ func TestLaneSaysNo(t *testing.T) {
 		"33 levels":                with(`"io":{"args":` + strings.Repeat("[", 31) + strings.Repeat("]", 31) + `}`),
 		"513 keys":                 with(`"io":{"args":{` + manyKeys(507) + `}}`),
 		"bad UTF-8":                with("\"env\":\"\xff\""),
+		"bad UTF-8 before more":    with("\"env\":\"\xff\",\"reason\":\"timeout\",\"tenant\":\"acme\""),
+		"bad UTF-8 in a long text": with("\"env\":\"some twenty bytes and \xff and ten more\""),
 		"half a surrogate pair":    with(`"env":"\ud800"`),
 		"no time":                  strings.Replace(minimal, `"time":`, `"thyme":`, 1) + "}",
 		"another version":          strings.Replace(minimal, "event/1", "event/2", 1) + "}",
