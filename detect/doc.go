@@ -7,7 +7,8 @@
 //     (selection.go, condition*.go, predicate.go); where stays an expression (where.go).
 //   - Scanner (scan*.go) looks for attacks in an event's texts; what it finds are findings.
 //   - Matcher (matcher.go) says which rules an event matches. One automaton per field finds the
-//     literals of all rules in one pass (literals.go), and only rules whose rarest necessary
+//     literals of all rules in one pass (literals.go), where a filter cannot tell that the text has
+//     none (literals_filter.go), and only rules whose rarest necessary
 //     atom the event has are looked at (index.go, atom.go).
 //   - Redact (redact.go) replaces people by pseudonyms. Nothing raw leaves an Event after it.
 //   - Collector (collect*.go) gathers the matches of a batch, and writes them as packs
