@@ -30,7 +30,7 @@ func (w *world) backlog(ctx context.Context, r *report) error {
 	profiled := make(chan error, 1)
 	profiling, stop := context.WithCancel(ctx)
 	defer stop()
-	go func() { profiled <- w.profile(profiling) }()
+	go func() { profiled <- w.profile(profiling, "") }()
 	want := float64(w.opt.events)
 	done := map[string]time.Time{}
 	stage := time.Now()
@@ -163,7 +163,7 @@ func (w *world) check(ctx context.Context, r *report) error {
 
 // profile takes CPU profiles until ctx ends, and at the end one of the heap. `go tool pprof`
 // adds several up.
-func (w *world) profile(ctx context.Context) error {
+func (w *world) profile(ctx context.Context, prefix string) error {
 	if w.opt.profile == "" {
 		return nil
 	}
@@ -175,9 +175,9 @@ func (w *world) profile(ctx context.Context) error {
 		return os.WriteFile(filepath.Join(w.opt.profile, name), []byte(got), 0o644)
 	}
 	for i := 0; ctx.Err() == nil; i++ {
-		if err := take(fmt.Sprintf("cpu-%03d.pprof", i), "profile?seconds=2"); err != nil {
+		if err := take(fmt.Sprintf("%scpu-%03d.pprof", prefix, i), "profile?seconds=2"); err != nil {
 			return err
 		}
 	}
-	return take("heap.pprof", "heap")
+	return take(prefix+"heap.pprof", "heap")
 }

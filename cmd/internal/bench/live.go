@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -20,6 +21,14 @@ func (w *world) livePart(ctx context.Context, r *report) error {
 	if err != nil {
 		return err
 	}
+	metrics, err := w.metrics(ctx)
+	if err != nil {
+		return err
+	}
+	profiling, stop := context.WithCancel(ctx)
+	defer stop()
+	profiled := make(chan error, 1)
+	go func() { profiled <- w.profile(profiling, "live-") }()
 	began := time.Now()
 	sent, probes, took, err := w.steady(ctx, w.opt.rate, w.opt.live)
 	if err != nil {
@@ -28,6 +37,14 @@ func (w *world) livePart(ctx context.Context, r *report) error {
 	after, err := w.usage()
 	if err != nil {
 		return err
+	}
+	now, err := w.metrics(ctx)
+	if err != nil {
+		return err
+	}
+	stop()
+	if err := <-profiled; err != nil {
+		return fmt.Errorf("take a profile: %w", err)
 	}
 	var alerts []time.Duration
 	err = w.until(ctx, 3*time.Minute, time.Second, "every probe has an alert", w.run, func() (bool, error) {
@@ -42,6 +59,14 @@ func (w *world) livePart(ctx context.Context, r *report) error {
 	r.AlertP50, r.AlertP99 = ms(quantile(alerts, 0.5)), ms(quantile(alerts, 0.99))
 	r.AlertMax = ms(alerts[len(alerts)-1])
 	u := after.since(before)
+	r.LiveParts, r.LiveRuns = map[string]float64{}, map[string]float64{}
+	for name, t := range u.procs {
+		r.LiveParts[name] = t.Seconds() / took.Seconds()
+	}
+	for _, role := range strings.Split(r.Roles, ",") {
+		of := `role="` + role + `"`
+		r.LiveRuns[role] = (now.sum("picket_batches_total", of) - metrics.sum("picket_batches_total", of)) / took.Seconds()
+	}
 	r.LiveCores = u.sum().Seconds() / took.Seconds()
 	r.LiveOthers = (u.busy - u.sum()).Seconds() / took.Seconds()
 	return nil

@@ -39,15 +39,17 @@ type report struct {
 	PeakBacklog float64 `json:"peak_rss_mib_backlog"`
 	PeakRSS     float64 `json:"peak_rss_mib"`
 
-	LiveRate   float64 `json:"live_events_per_s"`
-	LiveCores  float64 `json:"live_cores_used"`
-	LiveOthers float64 `json:"live_cores_used_by_others"`
-	Alerts     int     `json:"live_alerts"`
-	AlertP50   float64 `json:"alert_p50_ms"`
-	AlertP99   float64 `json:"alert_p99_ms"`
-	AlertMax   float64 `json:"alert_max_ms"`
-	QueryP50   float64 `json:"queryable_p50_s"`
-	QueryMax   float64 `json:"queryable_max_s"`
+	LiveRate   float64            `json:"live_events_per_s"`
+	LiveCores  float64            `json:"live_cores_used"`
+	LiveOthers float64            `json:"live_cores_used_by_others"`
+	LiveParts  map[string]float64 `json:"live_cores_by_process"`
+	LiveRuns   map[string]float64 `json:"live_batches_per_s"` // by role
+	Alerts     int                `json:"live_alerts"`
+	AlertP50   float64            `json:"alert_p50_ms"`
+	AlertP99   float64            `json:"alert_p99_ms"`
+	AlertMax   float64            `json:"alert_max_ms"`
+	QueryP50   float64            `json:"queryable_p50_s"`
+	QueryMax   float64            `json:"queryable_max_s"`
 
 	Stages map[string]map[string]float64 `json:"stage_us_per_event"` // role, stage
 
@@ -112,6 +114,8 @@ func (r *report) print(w io.Writer) error {
 	if r.Alerts > 0 {
 		line("")
 		line("Live load\t%.0f events/s; %.2f cores, others %.2f", r.LiveRate, r.LiveCores, r.LiveOthers)
+		line("of that\tbroker %.2f, engine %.2f, picket %.2f", r.LiveParts["kafka"], r.LiveParts["engine"], r.LiveParts["picket"])
+		line("batches a second\tstore %.1f, detect %.1f, correlate %.1f", r.LiveRuns["store"], r.LiveRuns["detect"], r.LiveRuns["correlate"])
 		line("append to alert\tp50 %.0f ms, p99 %.0f ms, at most %.0f ms, of %d alerts", r.AlertP50, r.AlertP99, r.AlertMax, r.Alerts)
 		line("low load, until it can be queried\tmedian %.2f s, at most %.2f s", r.QueryP50, r.QueryMax)
 	}
