@@ -25,9 +25,9 @@ type ConsumerOptions struct {
 	MaxBytes int           // of a batch; 16 MiB; one record more is possible
 	MaxWait  time.Duration // how long Poll waits for a first record; 500 ms
 	Linger   time.Duration // how long it then waits for more; 0: takes what is there
-	// Pace is how far apart batches begin, and the fetches of a partition, while records keep
-	// coming and are fewer than fill a batch: each has its price. What comes after a pause is
-	// taken at once. 0: no pace.
+	// Pace is how far apart batches begin, and (up to 100 ms) the fetches of a partition, while
+	// records keep coming and are fewer than fill a batch: each has its price. What comes after
+	// a pause is taken at once. 0: no pace.
 	Pace time.Duration
 	// MaxRanges is from how many partitions a batch takes while there is more to read than
 	// fits in one, those that are furthest behind: few large ranges cost their readers less
@@ -270,6 +270,9 @@ func (c *Consumer) Close(ctx context.Context) error {
 	return nil
 }
 
+// mostPace is how far apart fetches may be.
+const mostPace = 100 * time.Millisecond
+
 // startReading makes the fetchers of a new generation.
 func (c *Consumer) startReading(parts []*part) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -278,7 +281,7 @@ func (c *Consumer) startReading(parts []*part) {
 	each := int32(min(max(c.opts.PrefetchBytes/(2*max(len(parts), 1)), 64<<10), 2<<20))
 	for _, p := range parts {
 		p.fetcher = &fetcher{
-			client: c.client, clientID: c.cfg.clientID(), topic: c.opts.Topic, partition: p.id, maxBytes: each, pace: c.opts.Pace,
+			client: c.client, clientID: c.cfg.clientID(), topic: c.opts.Topic, partition: p.id, maxBytes: each, pace: min(c.opts.Pace, mostPace),
 			pool: &c.pool, stats: &c.stats, log: c.log, out: make(chan chunk), wake: c.wake,
 		}
 		p.fetcher.highWater.Store(p.next)

@@ -1,12 +1,13 @@
 package kafka
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 )
 
-// blockSize is how much memory a partition's records are given at a time. Larger stored
-// batches get a block of their own.
+// blockSize is how much memory a partition's records are given at first. A range that needs
+// more gets up to four times as much at a time, since the rest of a block is lost.
 const blockSize = 1 << 20
 
 // memory is what the records of one range lie in. It goes back to the pool when the range
@@ -69,7 +70,8 @@ func (c *Consumer) release(ranges []Range) {
 			c.pool.put(b)
 		}
 		clear(m.records)
-		if n := cap(m.records); n > 0 && n <= 4*c.opts.MaxRows && len(c.lists) < len(*c.parts.Load()) {
+		most := cmp.Or(c.opts.MaxRanges, len(*c.parts.Load()))
+		if n := cap(m.records); n > 0 && n <= 4*c.opts.MaxRows && len(c.lists) < most {
 			c.lists = append(c.lists, m.records[:0])
 		}
 		*m = memory{} // a range that is committed twice has nothing more to give

@@ -180,6 +180,10 @@ func (c *Consumer) move(p *part, r *Range, b *builder, limit int64) {
 		if n == 0 {
 			break
 		}
+		if cap(m.records)-len(m.records) < n && b != nil { // room for what is on its way, instead of doubling
+			share := int64(b.maxRows / max(1, len(b.only), len(b.ranges)))
+			m.records = slices.Grow(m.records, n+int(min(p.behind(), share)))
+		}
 		m.records, p.left = append(m.records, p.left[:n]...), p.left[n:]
 	}
 	if len(p.left) > 0 && p.left[0].Offset < limit {
@@ -245,7 +249,7 @@ func (c *Consumer) unpack(p *part, s *storedBatch, m *memory) ([]byte, error) {
 	}
 	if need := c.unpacker.size(s.codec(), s.records, p.ratio); cap(p.block)-len(p.block) < need {
 		m.blocks = append(m.blocks, p.block)
-		p.block = c.pool.get(max(need, blockSize))
+		p.block = c.pool.get(max(need, blockSize<<min(len(m.blocks)-1, 2)))
 	}
 	from := len(p.block)
 	out, err := c.unpacker.unpack(p.block, s.codec(), s.records)

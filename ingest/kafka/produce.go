@@ -141,10 +141,7 @@ func (t *toBroker) Broker(protocol.Cluster) (protocol.Broker, error) { return t.
 // send writes the first records of each outbox, and leaves in it what became of them. What it
 // hands to kafka-go is encoded before: after an error kafka-go may still be reading it.
 func (p *Producer) send(ctx context.Context, boxes []*outbox) {
-	e, _ := p.encoders.Get().(*encoder)
-	if e == nil {
-		e = &encoder{}
-	}
+	e := p.encoder()
 	e.packed = e.packed[:0]
 	now := time.Now()
 	ends := make([]int, len(boxes))
@@ -184,7 +181,7 @@ func (p *Producer) send(ctx context.Context, boxes []*outbox) {
 		return
 	}
 	e.out = m.out
-	p.encoders.Put(e)
+	p.keep(e)
 }
 
 // sorted deals records to outboxes, topic by topic. Records for one partition keep their order.

@@ -30,10 +30,10 @@ type Producer struct {
 	clientID string
 	codec    kgo.Compression
 	opts     ProducerOptions
-	encoders sync.Pool // of *encoder
 
 	mu     sync.Mutex
 	counts map[string]partitions // guarded by mu
+	spare  []*encoder            // guarded by mu
 }
 
 type partitions struct {
@@ -141,6 +141,27 @@ func recordSize(r *Record) int {
 		n += len(h.Key) + len(h.Value) + 8
 	}
 	return n
+}
+
+// encoder takes one that nobody uses.
+func (p *Producer) encoder() *encoder {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.spare)
+	if n == 0 {
+		return &encoder{}
+	}
+	e := p.spare[n-1]
+	p.spare = p.spare[:n-1]
+	return e
+}
+
+func (p *Producer) keep(e *encoder) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.spare) < 2 {
+		p.spare = append(p.spare, e)
+	}
 }
 
 func (p *Producer) partitions(ctx context.Context, topic string) (int, error) {
