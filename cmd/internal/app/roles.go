@@ -31,7 +31,7 @@ func (a *App) storeRole(ctx context.Context) ([]runner, error) {
 	}
 	c, err := a.consumer(0, a.cfg.Kafka.Topics.Events, role.Store, func(o *kafka.ConsumerOptions) {
 		// An insert costs the engine about the same for ten rows as for a thousand.
-		o.Linger, o.Pace, o.MaxRanges = o.MaxWait, 2*o.MaxWait, maxRanges
+		o.Linger, o.Pace, o.MaxRanges = o.MaxWait, o.MaxWait*3/2, maxRanges
 	})
 	if err != nil {
 		return nil, err
