@@ -26,6 +26,19 @@
 // connections and decoded here (fetch.go, records.go), with franz-go's kmsg for the wire format.
 // A batch that unpacks to more than MaxBatchBytes, or is damaged, is skipped as Range.Unreadable.
 //
+// # Memory
+//
+// What is read ahead lies in memory as it is stored, compressed. Poll unpacks stored batches
+// into blocks, one after the other, and the records of a range are parts of those. Commit puts
+// the blocks back to be used again (memory.go): only then does nobody read them any more, so
+// what was given up, fenced or never committed goes to the garbage collector instead. Responses
+// are read into such memory, too, and requests written from it; after an error neither is used
+// again, since kafka-go may still be at it.
+//
+// kafka-go produces to one partition at a time, reads each key and value through an io.Reader,
+// and asks for a group's coordinator before each commit; so Produce and OffsetCommit are sent
+// as exchanges, and record batches encoded here (produce.go, encode.go).
+//
 // # Limits
 //
 // Aborted transactions are read like committed ones. Producing is not idempotent: a retry may

@@ -76,6 +76,12 @@ func (c *Consumer) release(ranges []Range) {
 		}
 		*m = memory{} // a range that is committed twice has nothing more to give
 	}
+	for _, p := range *c.parts.Load() {
+		if len(p.left) == 0 && p.redo == nil { // all that the open block has was handed out, and is done
+			c.pool.put(p.block)
+			p.block = nil
+		}
+	}
 }
 
 // newMemory is for the records of a new range.
