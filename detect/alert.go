@@ -20,7 +20,7 @@ type Alert struct {
 
 	BucketStart time.Time `json:"bucket_start"`
 	BucketEnd   time.Time `json:"bucket_end"`
-	First       time.Time `json:"first"`    // event time of the first completion known
+	First       time.Time `json:"first"`    // event time of the earliest matching event in the window that completed first
 	Last        time.Time `json:"last"`     // event time of the newest matching event in the bucket
 	FiredAt     time.Time `json:"fired_at"` // append time of the event that completed it
 	Count       uint64    `json:"count"`    // the group's matching events with time in the bucket

@@ -97,13 +97,15 @@ type bucket struct {
 	start   int64
 	count   uint64
 	last    int64
-	first   int64 // event time of the first completion, when fired
 	firedAt int64
-	value   float64
-	fired   bool
-	told    uint64 // count of the last update written
-	changed bool
-	shown   []shown // by the last update
+
+	completed int64 // event time of the first completion, when fired
+	first     int64 // and when the first event of its window was
+	value     float64
+	fired     bool
+	told      uint64 // count of the last update written
+	changed   bool
+	shown     []shown // by the last update
 }
 
 func (g *window) key() windowKey { return windowKey{g.group, g.rule.id} }

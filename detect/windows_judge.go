@@ -216,15 +216,31 @@ func (w *Windows) fire(g *window, at int64, value float64, in batch) {
 	}
 	if !b.fired {
 		w.name(g)
-		b.fired, b.first, b.changed = true, at, true
+		b.fired, b.completed, b.changed = true, at, true
 		b.firedAt = in.firedAt(at)
 		if b.firedAt == 0 {
 			b.firedAt = at + g.rule.plan.lag + w.lateness
 		}
 	}
 	b.value = max(b.value, value)
-	b.first = min(b.first, at)
+	if at <= b.completed { // what came late may have completed it before, or begun it
+		b.completed, b.first = at, g.began(at)
+	}
 	w.touch(g)
+}
+
+// began is when the first matching event was in the window of one that completes the rule.
+func (g *window) began(at int64) int64 {
+	if g.rule.Detector.Kind == DetectAbsence {
+		return at
+	}
+	s := g.series()
+	r := s.reader()
+	for i := s.first(at - max(1, g.rule.window) + 1); ; i++ {
+		if p := r.point(i); g.counts(&p) {
+			return p.time()
+		}
+	}
 }
 
 // firedAt is the append time of the completing event where it is in the batch, or else of

@@ -25,6 +25,8 @@ type wanted struct {
 	text  string
 	mode  string
 	count uint64
+
+	completed, first int64 // the first completion, and the first matching event in its window
 }
 
 // groupID names a group by its keyed hash, which is part of the alert's id.
@@ -57,7 +59,13 @@ func (o *obvious) expected(specs []*spec, rs *RuleSet) map[string]wanted {
 				}
 				hash := rs.ByID(s.id).Hash
 				id := plainHasher{}.GroupHash("", "alert", string(hash[:]), string(g.hash[:]), strconv.FormatInt(start, 10))
-				out[encodeID(id)] = wanted{s, s.id + " " + s.feature + " " + g.text + " " + time.UnixMilli(start).UTC().Format(time.TimeOnly), s.mode, count}
+				x := wanted{
+					spec: s, text: s.id + " " + s.feature + " " + g.text + " " + time.UnixMilli(start).UTC().Format(time.TimeOnly),
+					mode: s.mode, count: count, completed: e.at, first: s.began(e, groups[g]),
+				}
+				if before, ok := out[encodeID(id)]; !ok || x.completed < before.completed {
+					out[encodeID(id)] = x
+				}
 			}
 		}
 	}
@@ -169,6 +177,17 @@ func (o *obvious) completions(s *spec) map[groupID][]member {
 	}
 	o.done[s] = done
 	return done
+}
+
+// began is when the first matching event was in the window of e, which completes the rule.
+func (s *spec) began(e member, members []member) int64 {
+	first := e.at
+	for _, m := range members {
+		if s.detector.kind != DetectAbsence && s.matching(m) && m.at > e.at-s.window.Milliseconds() {
+			first = min(first, m.at)
+		}
+	}
+	return first
 }
 
 // completes is the meaning of a rule, word for word.

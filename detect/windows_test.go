@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -43,6 +44,8 @@ func TestOracle(t *testing.T) {
 				t.Fatalf("%s: no alert, expected count %d\n%s", x.text, x.count, x.spec.yaml())
 			case a.Count != x.count || !a.Settled || a.Mode != x.mode:
 				t.Fatalf("%s: count %d, settled %t, %s; expected count %d, settled, %s\n%s", x.text, a.Count, a.Settled, a.Mode, x.count, x.mode, x.spec.yaml())
+			case a.First.UnixMilli() != x.first:
+				t.Fatalf("%s: began at %s, expected %s\n%s", x.text, a.First.Format(time.TimeOnly), time.UnixMilli(x.first).UTC().Format(time.TimeOnly), x.spec.yaml())
 			}
 		}
 		for _, id := range slices.Sorted(maps.Keys(got)) {
