@@ -31,7 +31,7 @@ var mutations = []struct{ name, file, old, new string }{
 	{"the watermark does not wait for the lateness", "windows.go", "w.settle(dst, low-w.lateness)", "w.settle(dst, low)"},
 	{"points leave a window by what came last", "windows_judge.go", "c.seek(end, at-span)", "c.seek(end, r.time(n-1)-span)"},
 	{"an alert begins with its first completion", "windows_judge.go", "b.completed, b.first = at, g.began(at)", "b.completed, b.first = at, at"},
-	{"points never leave the window of a count", "windows_judge.go", "for low.time(lo) <= at-span {", "for false {"},
+	{"points never leave the window of a count", "windows_judge.go", "for low.time(lo) <= at-span {", "for low.time(lo) < 0 {"},
 	{"a group with just as many points as it takes is not judged", "windows_judge.go", "if n < g.rule.least {", "if n <= g.rule.least {"},
 	{"points never leave a window", "windows_judge.go", "c.leave(c.lo)\n\t}\n\tfor ; c.lo > c.base", "_ = c\n\t}\n\tfor ; c.lo > c.base"},
 	{"a window is a millisecond too long", "windows_judge.go", "value, ok = c.meter.holds(at - span)", "value, ok = c.meter.holds(at - span - 1)"},
