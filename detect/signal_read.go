@@ -112,7 +112,9 @@ func (d *SignalDecoder) text(r *wireReader) {
 	default:
 		d.letters = append(d.letters, r.bytesOf(n)...)
 	}
-	d.spans = append(d.spans, textSpan{from, len(d.letters), key})
+	if r.err == nil {
+		d.spans = append(d.spans, textSpan{from, len(d.letters), key})
+	}
 }
 
 func appendLettersOfUUID(dst, b []byte) []byte {

@@ -244,18 +244,20 @@ func FuzzDecodeSignal(f *testing.F) {
 		if err != nil {
 			return
 		}
-		first := ""
-		if len(b) < 4096 {
-			first = fmt.Sprintf("%+v", signals)
-		}
+		first, items := "", 0
 		for i := range signals {
 			s := &signals[i]
+			items += len(s.Events) + len(s.Evidence)
 			for j := range s.Rules {
+				items += len(s.Rules[j].Points)
 				for _, p := range s.Rules[j].Points {
 					_ = s.Events[p.Event]
 				}
 				s.eachEvidence(j, func(e *SignalEvidence, context []GroupValue) { s.evidence(e, context) })
 			}
+		}
+		if items < 1000 {
+			first = fmt.Sprintf("%+v", signals)
 		}
 		again, _, err := d.Decode(b)
 		if err != nil || len(again) != len(signals) || first != "" && fmt.Sprintf("%+v", again) != first {
