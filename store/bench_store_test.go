@@ -24,7 +24,7 @@ var (
 //	go test ./store -run '^$' -bench '^BenchmarkStore$' -benchtime 1x -rows 20000000
 func BenchmarkStore(b *testing.B) {
 	for b.Loop() {
-		db := migrated(b)
+		db := migrated(b, func(c *Config) { c.ReadTimeout = time.Hour }) // merging twenty million rows takes minutes
 		n := *benchStoreRows
 		start := time.Now()
 		f := fillPlausible(b, db, n)
