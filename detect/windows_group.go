@@ -194,7 +194,7 @@ func (w *Windows) enter(g *window, points []point) (low, high int64, ok bool) {
 	w.stats.Points += uint64(len(added))
 	w.hold(g, len(added))
 	low, high = added[0].time(), added[len(added)-1].time()
-	if over := s.len() - w.opts.MaxPoints; over > 0 {
+	if over := s.over(w.opts.MaxPoints); over > 0 {
 		w.stats.Overflow += uint64(over)
 		w.countGone(g, over)
 		w.forget(g, over)
@@ -213,19 +213,16 @@ func (g *window) counted(s *series, at spot, added []point, p *point) bool {
 			return true
 		}
 	}
-	if at == (spot{len(s.older), s.count(s.last)}) && at.i > 0 {
-		if newest := s.newest(); !newest.sameEvent(p) {
-			return false
+	for before, ok := s.before(at); ok; before, ok = s.before(before) {
+		if q := s.at(before); !q.sameEvent(p) {
+			break
+		} else if g.counts(&q) {
+			return true
 		}
 	}
-	r, i, n := s.reader(), s.index(at), s.len()
-	return r.countedBefore(g, i, p) || r.countedFrom(g, i, n, p)
-}
-
-func (r *reader) countedBefore(g *window, i int, p *point) bool {
-	for i--; i >= 0; i-- {
-		if q := r.point(i); !q.sameEvent(p) {
-			return false
+	for after, ok := s.from(at); ok; after, ok = s.from(spot{after.k, after.i + 1}) {
+		if q := s.at(after); !q.sameEvent(p) {
+			break
 		} else if g.counts(&q) {
 			return true
 		}
@@ -233,8 +230,8 @@ func (r *reader) countedBefore(g *window, i int, p *point) bool {
 	return false
 }
 
-func (r *reader) countedFrom(g *window, i, n int, p *point) bool {
-	for ; i < n; i++ {
+func (r *reader) countedBefore(g *window, i int, p *point) bool {
+	for i--; i >= 0; i-- {
 		if q := r.point(i); !q.sameEvent(p) {
 			return false
 		} else if g.counts(&q) {

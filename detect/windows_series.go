@@ -122,6 +122,36 @@ func (s *series) index(at spot) int {
 	return n
 }
 
+// over is by how many points the series is above a bound.
+func (s *series) over(most int) int {
+	if (len(s.older)+1)*s.most() <= most { // the usual case needs no counting
+		return 0
+	}
+	return max(0, s.len()-most)
+}
+
+// before is the place of the point before a spot.
+func (s *series) before(at spot) (spot, bool) {
+	if at.i > 0 {
+		return spot{at.k, at.i - 1}, true
+	}
+	if at.k == 0 {
+		return spot{}, false
+	}
+	return spot{at.k - 1, s.count(s.older[at.k-1]) - 1}, true // no older block is empty
+}
+
+// from is the place of the point at a spot, or of the next one where a block ends there.
+func (s *series) from(at spot) (spot, bool) {
+	if at.k < len(s.older) && at.i == s.count(s.older[at.k]) {
+		at = spot{at.k + 1, 0}
+	}
+	return at, at.i < s.count(s.block(at.k))
+}
+
+// at is the point at a place.
+func (s *series) at(at spot) point { return s.block(at.k).at(s.layout, 1+at.i*int(s.layout)) }
+
 // newest is the last point; the series has one.
 func (s *series) newest() point { return s.last.at(s.layout, len(s.last)-int(s.layout)) }
 
