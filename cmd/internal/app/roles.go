@@ -16,13 +16,23 @@ import (
 
 type runner = func(context.Context) error
 
-// maxRanges is how many partitions a batch is made of while a role is behind: inserts and
-// signals of large ranges cost less for each event, and two can be worked on at once.
-const maxRanges = 3
+// How many partitions a batch is made of while a role is behind, of which two can be worked on at
+// once. An insert of 110 columns costs as much as some thousand rows, so a store's ranges are large.
+const (
+	storeRanges  = 2
+	detectRanges = 3
+)
 
 // pace is how far apart the batches of a role begin on the way to an alert: a declaration, the
 // requests of all partitions, and markers cost as much for ten events as for a thousand.
 const pace = 25 * time.Millisecond
+
+// Signals gain less from large ranges than inserts do, and their batches take memory beside those
+// of the store.
+const (
+	detectBytes  = 16 << 20
+	signalsBytes = 16 << 20
+)
 
 func (a *App) storeRole(ctx context.Context) ([]runner, error) {
 	p, err := a.producer()
@@ -31,7 +41,7 @@ func (a *App) storeRole(ctx context.Context) ([]runner, error) {
 	}
 	c, err := a.consumer(0, a.cfg.Kafka.Topics.Events, role.Store, func(o *kafka.ConsumerOptions) {
 		// An insert costs the engine about the same for ten rows as for a thousand.
-		o.Linger, o.Pace, o.MaxRanges = o.MaxWait, o.MaxWait*3/2, maxRanges
+		o.Linger, o.Pace, o.MaxRanges = o.MaxWait, o.MaxWait*3/2, storeRanges
 	})
 	if err != nil {
 		return nil, err
@@ -88,9 +98,7 @@ func (a *App) detectRole(ctx context.Context) ([]runner, error) {
 		return nil, err
 	}
 	c, err := a.consumer(0, topics.Events, role.Detect, func(o *kafka.ConsumerOptions) {
-		// Half of what a store's batch is: signals gain less from large ranges than inserts do, and
-		// they take memory beside the events.
-		o.MaxRows, o.MaxBytes, o.MaxRanges, o.Pace = max(1, o.MaxRows/2), max(1, o.MaxBytes/2), maxRanges, pace
+		o.MaxBytes, o.MaxRanges, o.Pace = min(o.MaxBytes, detectBytes), detectRanges, pace
 	})
 	if err != nil {
 		return nil, err
@@ -132,7 +140,7 @@ func (a *App) correlateRole() ([]runner, error) {
 		Bounds: detect.WindowOptions{MaxGroups: a.cfg.Limits.WindowGroups, MaxHeld: a.cfg.Limits.WindowPoints},
 	}
 	c, err := a.consumer(1, topics.Signals, role.Correlate, func(o *kafka.ConsumerOptions) {
-		o.Meta, o.OnAssign, o.Pace = r.Meta, r.Assign, pace
+		o.Meta, o.OnAssign, o.Pace, o.MaxBytes = r.Meta, r.Assign, pace, min(o.MaxBytes, signalsBytes)
 	})
 	if err != nil {
 		return nil, err
