@@ -25,7 +25,7 @@ const (
 
 // pace is how far apart the batches of a role begin on the way to an alert: a declaration, the
 // requests of all partitions, and markers cost as much for ten events as for a thousand.
-const pace = 25 * time.Millisecond
+const pace = 10 * time.Millisecond
 
 // Signals gain less from large ranges than inserts do, and their batches take memory beside those
 // of the store.
