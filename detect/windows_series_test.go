@@ -93,4 +93,22 @@ func agrees(t *rapid.T, s *series, want []point) {
 			t.Fatalf("point %d is %+v, want %+v; found %t at %d, its time begins at %d, want %d", i, p, want[i], there, s.index(at), s.first(p.time()), first)
 		}
 	}
+	at, ok := s.from(spot{})
+	for i := range want { // forward, and back over the same places
+		if !ok || s.at(at) != want[i] {
+			t.Fatalf("place %v there %t, want %+v", at, ok, want[i])
+		}
+		if before, ok := s.before(at); ok != (i > 0) || ok && s.at(before) != want[i-1] {
+			t.Fatalf("before point %d: %v, %t", i, before, ok)
+		}
+		at, ok = s.from(spot{at.k, at.i + 1})
+	}
+	if ok {
+		t.Fatalf("a point behind the last: %v", at)
+	}
+	for _, bound := range []int{0, 1, len(want), 1 << 30} {
+		if got := s.over(bound); got != max(0, len(want)-bound) {
+			t.Fatalf("%d points are %d over %d", len(want), got, bound)
+		}
+	}
 }
