@@ -128,7 +128,7 @@ type Rules struct {
 type Batch struct {
 	MaxRows  int           `yaml:"max_rows" min:"1" max:"1000000" doc:"Events in a batch."`
 	MaxBytes Size          `yaml:"max_bytes" min:"64KiB" max:"1GiB" doc:"Bytes in a batch."`
-	MaxWait  time.Duration `yaml:"max_wait" min:"1ms" max:"1m" doc:"How long a batch waits to fill up."`
+	MaxWait  time.Duration `yaml:"max_wait" min:"1ms" max:"1m" doc:"How long a batch of the store waits to fill up; while records come, its batches begin one and a half times as far apart."`
 }
 
 type Limits struct {
