@@ -28,8 +28,10 @@ const (
 const pace = 10 * time.Millisecond
 
 // Signals gain less from large ranges than inserts do, and their batches take memory beside those
-// of the store.
+// of the store. One group's signal is in one record, which the topic has to take: 8 MiB are enough
+// for 25,000 events that match 20 rules each.
 const (
+	detectRows   = 25_000
 	detectBytes  = 16 << 20
 	signalsBytes = 16 << 20
 )
@@ -98,7 +100,8 @@ func (a *App) detectRole(ctx context.Context) ([]runner, error) {
 		return nil, err
 	}
 	c, err := a.consumer(0, topics.Events, role.Detect, func(o *kafka.ConsumerOptions) {
-		o.MaxBytes, o.MaxRanges, o.Pace = min(o.MaxBytes, detectBytes), detectRanges, pace
+		o.MaxRows, o.MaxBytes = min(o.MaxRows, detectRows), min(o.MaxBytes, detectBytes)
+		o.MaxRanges, o.Pace = detectRanges, pace
 	})
 	if err != nil {
 		return nil, err
