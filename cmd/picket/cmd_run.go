@@ -94,7 +94,11 @@ func (e *env) runPipeline(ctx context.Context, cfg *config.Config) error {
 		log.Info("send events: picket tap --brokers " + cfg.Kafka.Brokers[0] + " -- <command of an MCP server>")
 	}
 	if a.HasPreview() {
-		log.Info("no destination is configured: messages are shown on the preview page, and nothing is sent", "url", a.AdminURL()+"/preview")
+		text := "no destination is configured: messages are shown on the preview page, and nothing is sent"
+		if a.Tells() {
+			text = "the preview page shows what the destinations are told"
+		}
+		log.Info(text, "url", a.AdminURL()+"/preview")
 	}
 	a.Wait(ctx)
 	log.Info("stopping")

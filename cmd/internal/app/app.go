@@ -44,6 +44,7 @@ type App struct {
 	metrics *role.Metrics
 	health  *role.Health
 	preview *alerting.Preview
+	tells   bool                    // a destination is configured
 	reload  []func(*detect.RuleSet) // of the roles that judge by rules
 
 	notices *role.Notices
@@ -190,6 +191,9 @@ func (a *App) AdminURL() string {
 
 // HasPreview reports whether the admin server shows the preview page.
 func (a *App) HasPreview() bool { return a.preview != nil && a.admin != nil }
+
+// Tells reports whether a destination is configured: without one nothing leaves the process.
+func (a *App) Tells() bool { return a.tells }
 
 // topics makes what is missing on the embedded broker, and refuses to start on
 // topics that would break a promise.

@@ -13,7 +13,6 @@ import (
 func (a *App) destinations() ([]alerting.Destination, error) {
 	c := a.cfg.Alerting
 	out := a.opt.Tell
-	configured := 0
 	for _, d := range []struct {
 		at   string
 		by   config.Secret // without it nobody is told
@@ -40,10 +39,10 @@ func (a *App) destinations() ([]alerting.Destination, error) {
 			return nil, &SetupError{fmt.Errorf("%s: %w", d.at, err)}
 		}
 		out = append(out, to)
-		configured++
 	}
-	if c.Preview == "always" || c.Preview == "auto" && configured == 0 {
-		a.preview = alerting.NewPreview(alerting.PreviewOptions{})
+	a.tells = len(out) > len(a.opt.Tell)
+	if c.Preview == "always" || c.Preview == "auto" && !a.tells {
+		a.preview = alerting.NewPreview(alerting.PreviewOptions{Copy: a.tells})
 		out = append(out, a.preview)
 	}
 	return out, nil

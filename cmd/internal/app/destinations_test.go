@@ -16,6 +16,24 @@ import (
 	"picket/detect/secret"
 )
 
+// Beside a destination that is told, the preview page does not say that nothing was sent.
+func TestPreviewBesideADestination(t *testing.T) {
+	for _, webhook := range []string{"http://127.0.0.1:1/in", ""} {
+		cfg := &config.Config{}
+		cfg.Alerting.Preview = "always"
+		cfg.Alerting.Webhook.URL = config.Secret{Value: secret.New(webhook)}
+		a := &App{cfg: cfg}
+		if _, err := a.destinations(); err != nil {
+			t.Fatal(err)
+		}
+		page := httptest.NewRecorder()
+		a.preview.ServeHTTP(page, httptest.NewRequest(http.MethodGet, "/preview", nil))
+		if told := webhook != ""; a.Tells() != told || strings.Contains(page.Body.String(), "nothing was sent") == told {
+			t.Errorf("with the webhook %q: tells %t, and the page\n%s", webhook, a.Tells(), page.Body)
+		}
+	}
+}
+
 // A configured webhook is a destination, posts signed JSON, and needs no preview page beside it.
 func TestWebhookIsConfigured(t *testing.T) {
 	var signature, posted string
