@@ -210,11 +210,18 @@ func makePlans(rules []*Rule) {
 			}
 			visit(src)
 			r.plan.depth = max(r.plan.depth, src.plan.depth+1)
-			r.plan.lag = max(r.plan.lag, src.plan.lag)
+			known := src.plan.lag
+			if !src.plan.settled { // a completion has the time at which its pane begins
+				known += src.Detector.Resolution.Milliseconds()
+			}
+			r.plan.lag = max(r.plan.lag, known)
 			src.plan.feeds = append(src.plan.feeds, feed{r, uint8(i)})
 		}
-		if r.Detector.Kind == DetectAbsence {
+		switch {
+		case r.Detector.Kind == DetectAbsence:
 			r.plan.lag += r.Detector.Window.Milliseconds()
+		case r.plan.settled: // a pane is judged when all of it is there
+			r.plan.lag += r.Detector.Resolution.Milliseconds()
 		}
 		order = append(order, r)
 	}
