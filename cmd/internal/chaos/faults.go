@@ -14,6 +14,9 @@ import (
 // catchTime bounds how long a process may take to come by where it is wanted.
 const catchTime = 3 * time.Minute
 
+// lullTime is how long the traffic rests for a process to acknowledge what it has.
+const lullTime = 15 * time.Second
+
 // done counts what was done.
 type done struct {
 	kills               kills
@@ -66,11 +69,22 @@ func (w *world) catch(ctx context.Context, i *instance, s step) (*held, error) {
 	got := i.gate.catch(func(p point) bool {
 		return p.kind == state && p.after == after && (s.table == "" || s.table == p.table)
 	})
+	patience := catchTime
 	if state == commit { // a commit that declares nothing needs a moment without new records
+		patience = lullTime
 		w.traffic.pause()
 		defer w.traffic.resume()
 	}
-	h, err := await(ctx, got, catchTime)
+	h, err := await(ctx, got, patience)
+	for waited := patience; err != nil && ctx.Err() == nil && waited < catchTime; waited += patience {
+		// Its last commit may have been just before the lull: let it have some work again.
+		w.traffic.resume()
+		if err := pause(ctx, time.Second); err != nil {
+			return nil, err
+		}
+		w.traffic.pause()
+		h, err = await(ctx, got, patience)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("catch %s: %w", i.name, err)
 	}
