@@ -34,7 +34,8 @@ func (d *drawing) rule(id, feature string) *spec {
 	if d.n(0, 3) > 0 {
 		s.suppress = d.seconds(120, 30, 60, 300, 600, 1200).duration()
 	}
-	if feature == "panes" {
+	panes := feature == "panes" || feature == "ratio" && d.one(3) // the one of them that is judged late
+	if panes {
 		s.window = d.seconds(60, 90, 120, 180).duration()
 	}
 	window := fmt.Sprintf("window: %s", s.window)
@@ -46,7 +47,7 @@ func (d *drawing) rule(id, feature string) *spec {
 	case "count", "panes", "distinct", "findings", "sum", "ratio":
 		c := d.often()
 		s.match = &c
-		if feature == "panes" {
+		if panes {
 			s.pane = s.window / time.Duration(pick(*d, 2, 3, 5))
 			s.suppress = s.window * time.Duration(pick(*d, 1, 2))
 			window += fmt.Sprintf(", resolution: %s", s.pane)
