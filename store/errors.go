@@ -57,7 +57,8 @@ const (
 	codeAuthFailed       = 516
 )
 
-const migrateHint = "run `picket migrate`"
+// The embedded engine is migrated by run itself.
+const migrateHint = "run `picket migrate` (with the embedded engine: restart `picket run`)"
 
 // explain says what an error means for the one who reads it. Texts name the user, never the password.
 func (t *target) explain(err error) error {

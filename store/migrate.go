@@ -40,8 +40,11 @@ type Applied struct {
 
 // MigrateOptions change what Migrate does.
 type MigrateOptions struct {
-	DryRun  io.Writer // not nil: write the statements here and change nothing
-	Cluster string    // ON CLUSTER with Replicated engines; parsed by the engine, not yet run on a cluster
+	DryRun io.Writer // not nil: write the statements here and change nothing
+	// Remake makes tables again that are recorded and gone, empty: what was in them is lost. Without it
+	// they stay an error of who reads or writes them.
+	Remake  bool
+	Cluster string // ON CLUSTER with Replicated engines; parsed by the engine, not yet run on a cluster
 }
 
 var fileName = regexp.MustCompile(`^(\d{4})_[a-z0-9_]+\.sql$`)
@@ -101,6 +104,15 @@ func migrate(ctx context.Context, db *DB, ms []Migration, o MigrateOptions) ([]A
 	if err := db.compare(have, ms); err != nil {
 		return nil, err
 	}
+	if o.Remake && len(have) > 0 {
+		gone, err := db.missing(ctx, ms[:len(have)])
+		if err != nil {
+			return nil, fmt.Errorf("look for the tables: %w", err)
+		}
+		if len(gone) > 0 {
+			have = nil // every statement may run twice
+		}
+	}
 	var done []Applied
 	for _, m := range ms[min(len(have), len(ms)):] {
 		stmts, err := render(m.source, db.t.Database, o.Cluster)
@@ -127,6 +139,25 @@ func migrate(ctx context.Context, db *DB, ms []Migration, o MigrateOptions) ([]A
 		done = append(done, a)
 	}
 	return done, nil
+}
+
+var createTable = regexp.MustCompile(`(?m)^CREATE (?:TABLE IF NOT EXISTS|OR REPLACE VIEW) \{\{\.DB\}\}\.(\w+)`)
+
+// missing is which of the tables and views that these migrations make are not there.
+func (db *DB) missing(ctx context.Context, ms []Migration) ([]string, error) {
+	var gone []string
+	for _, m := range ms {
+		for _, made := range createTable.FindAllStringSubmatch(m.source, -1) {
+			var n uint64
+			if err := db.row(ctx, []any{&n}, "SELECT count() FROM system.tables WHERE database = ? AND name = ?", db.t.Database, made[1]); err != nil {
+				return nil, err
+			}
+			if n == 0 {
+				gone = append(gone, made[1])
+			}
+		}
+	}
+	return gone, nil
 }
 
 // Verify says whether the database has this version's schema, and keeps to tokens. What it says is for an

@@ -124,6 +124,34 @@ func TestEveryStatementMayRunTwice(t *testing.T) {
 	}
 }
 
+// A table that is gone is made again where that is asked for, and nothing else changes.
+func TestMigrateMakesAgainWhatIsGone(t *testing.T) {
+	db := migrated(t)
+	w := NewWriter(db, WriterOptions{})
+	id, b := batch(w, 0, 10)
+	if err := w.Insert(t.Context(), id, b); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.exec(t.Context(), "DROP TABLE "+db.table("alerts")+" SYNC"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ remake, there bool }{{false, false}, {true, true}, {true, true}} {
+		if _, err := Migrate(t.Context(), db, MigrateOptions{Remake: c.remake}); err != nil {
+			t.Fatal(err)
+		}
+		var n uint64
+		if err := db.row(t.Context(), []any{&n}, "SELECT count() FROM "+db.table("alerts")); (err == nil) != c.there {
+			t.Errorf("with Remake %t: %v", c.remake, err)
+		} else if err != nil && !strings.Contains(err.Error(), "with the embedded engine: restart `picket run`") {
+			t.Error(err)
+		}
+	}
+	if done, err := Migrate(t.Context(), db, MigrateOptions{Remake: true}); err != nil || len(done) != 0 {
+		t.Errorf("with nothing gone it did %v: %v", done, err)
+	}
+	wantNumber(t, db, 10, "SELECT count() FROM {db}.events")
+}
+
 func TestMigrateRefusesWhatItDoesNotKnow(t *testing.T) {
 	for name, c := range map[string]struct{ change, want string }{
 		"another checksum": {"INSERT INTO {t} (number, name, checksum, applied_at) VALUES (1, '0001_init.sql', 'deadbeefdeadbeef', '2020-01-01 00:00:00')", "was migrated with another 0001_init.sql"},

@@ -21,6 +21,7 @@ func newMigrateCmd(e *env) *cobra.Command {
 		GroupID: groupSetup,
 		Args:    cobra.NoArgs,
 		Long: `Migrate applies the numbered schema changes that the database does not have yet, and records them.
+Where a table is gone that was made before, it is made again, empty.
 'picket run' does the same when its store role starts; run it by hand where that role may not change tables.`,
 		Example: "  picket migrate --dry-run\n  picket migrate",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -41,7 +42,7 @@ func newMigrateCmd(e *env) *cobra.Command {
 				return classify(err)
 			}
 			defer db.Close()
-			o := store.MigrateOptions{Cluster: cluster}
+			o := store.MigrateOptions{Cluster: cluster, Remake: true}
 			if dryRun {
 				o.DryRun = e.stdout
 			}

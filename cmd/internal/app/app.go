@@ -319,9 +319,14 @@ func (a *App) openStore(ctx context.Context) (*store.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := store.Migrate(ctx, db, store.MigrateOptions{}); err != nil {
+	// Of a server of somebody else's it is not known whether its tables are to be on a cluster.
+	done, err := store.Migrate(ctx, db, store.MigrateOptions{Remake: a.servers.Engine != nil})
+	if err != nil {
 		_ = db.Close()
 		return nil, err
+	}
+	for _, m := range done {
+		a.log.Info("clickhouse: tables are as this version has them", "migration", m.Name)
 	}
 	return db, nil
 }
