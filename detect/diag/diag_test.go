@@ -158,6 +158,7 @@ func TestParseRefuses(t *testing.T) {
 		{"deep", strings.Repeat("[", 200) + strings.Repeat("]", 200), "nested deeper than 64 levels"},
 		{"bytes", "a: b\nc: \"\xff\"\n", "x.yaml:2:5: not valid UTF-8"},
 		{"unclosed", "a: [1, 2\n", "invalid YAML"},
+		{"unclosed, at the last character", "k: {u: \"\na: b\n\"", "x.yaml:3:1: invalid YAML: did not find expected ',' or '}'"},
 		{"anchor", "a: *x\n", "unknown anchor"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

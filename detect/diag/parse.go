@@ -94,7 +94,7 @@ func (s Source) syntax(err error) Problem {
 		line, _ = strconv.Atoi(m[1])
 		msg = msg[len(m[0]):]
 		if parserError.MatchString(msg) {
-			line++ // the library counts these from 0
+			line = min(line+1, s.lines()) // the library counts these from 0, and one at the end is behind it
 		}
 	}
 	text := s.line(line)
@@ -123,6 +123,15 @@ func (s Source) syntax(err error) Problem {
 
 func (s Source) problem(line, col, length int, msg, hint string) Problem {
 	return Problem{File: s.File, Line: line, Column: col, Len: length, Msg: msg, Hint: hint, Snippet: s.line(line)}
+}
+
+// lines is how many lines there are, as YAML counts them.
+func (s Source) lines() int {
+	n := 1
+	for _, br := range []string{"\n", "\r", "\u0085", "\u2028", "\u2029"} {
+		n += bytes.Count(s.Data, []byte(br))
+	}
+	return n
 }
 
 // Line returns the n-th line, counted from 1, or "".
