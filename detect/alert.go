@@ -63,7 +63,7 @@ type Evidence struct {
 	Type      string    `json:"type,omitempty"`
 	Outcome   string    `json:"outcome,omitempty"`
 	Tool      string    `json:"tool,omitempty"`
-	Finding   string    `json:"finding,omitempty"` // category of the strongest finding
+	Finding   string    `json:"finding,omitempty"` // category of the strongest finding that the rule asks for; where it asks for none, of all
 
 	Context []GroupValue `json:"context,omitempty"` // the fields that the rule's alert.context names
 }

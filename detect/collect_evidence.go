@@ -1,5 +1,7 @@
 package detect
 
+import "slices"
+
 const (
 	// maxEvidence is how many events of one rule and bucket carry evidence in one batch, and
 	// how many an alert shows.
@@ -94,6 +96,11 @@ func (c *Collector) show(ev *Event, rule *Rule, pair int32) {
 			c.choices = append(c.choices, c.shownField(f, ev, field, raw))
 		}
 	}
+	if cat, ok := rule.asked(&c.scratch, ev); ok {
+		if value := c.id(cat, ""); value != f.finding {
+			c.choices = append(c.choices, c.beside(f, wireValue{c.id(askedFinding, ""), value}))
+		}
+	}
 	c.shown = append(c.shown, shownTo{facts: e.facts, choices: span{from, int32(len(c.choices))}})
 	p, n := &c.pairs[pair], int32(len(c.shown))
 	if p.last > 0 {
@@ -113,9 +120,53 @@ func (c *Collector) shownField(f *gatheredFacts, ev *Event, field Field, raw str
 			return uint16(i)
 		}
 	}
-	c.context = append(c.context, wireValue{name, c.form(ev, field, raw)})
+	return c.beside(f, wireValue{name, c.form(ev, field, raw)})
+}
+
+// beside finds or makes the place of a value in what is shown of the event at hand.
+func (c *Collector) beside(f *gatheredFacts, v wireValue) uint16 {
+	all := c.context[f.context.from:]
+	if i := slices.Index(all, v); i >= 0 {
+		return uint16(i)
+	}
+	c.context = append(c.context, v)
 	f.context.until = int32(len(c.context))
 	return uint16(len(all))
+}
+
+// askedFinding stands for a field in the last context of evidence whose rule asked for another
+// finding than the event's strongest.
+const askedFinding = "io.findings.cat"
+
+// asked is the category of the strongest finding that the rule asks for.
+func (r *Rule) asked(m *Matcher, ev *Event) (cat string, ok bool) {
+	best := -1.0
+	for i := range ev.finds {
+		f := &ev.finds[i]
+		if f.Score > best && slices.ContainsFunc(r.findings, func(p *findingPred) bool { return p.one(m, f) }) {
+			best, cat, ok = f.Score, f.Cat, true
+		}
+	}
+	return cat, ok
+}
+
+// findingsIn adds what a condition asks of findings, but not what it asks to be without.
+func findingsIn(dst []*findingPred, p pred) []*findingPred {
+	switch p := p.(type) {
+	case *findingPred:
+		if p.parts != nil {
+			dst = append(dst, p)
+		}
+	case allPred:
+		for _, q := range p {
+			dst = findingsIn(dst, q)
+		}
+	case anyPred:
+		for _, q := range p {
+			dst = findingsIn(dst, q)
+		}
+	}
+	return dst
 }
 
 func (c *Collector) factsOf(ev *Event) gatheredFacts {

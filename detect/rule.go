@@ -35,6 +35,8 @@ type Rule struct {
 	streams []stream // what its points are; more than one, or program yields a mask
 	multi   bool     // Match.Add is the set of streams that the event is in
 	plan    plan
+
+	findings []*findingPred // what it asks of findings
 }
 
 // Exception is a reason for which events do not count, and until when.

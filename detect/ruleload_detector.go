@@ -122,6 +122,11 @@ func (r *ruleLoad) detector() {
 		}
 		r.rule.streams = []stream{one}
 	}
+	p := &r.rule.program
+	r.rule.findings = findingsIn(nil, p.cond)
+	for i := range p.score {
+		r.rule.findings = findingsIn(r.rule.findings, p.score[i].match)
+	}
 	r.bucket(resolution)
 	field := ""
 	if det.Kind == DetectDistinct || det.Kind == DetectSum {

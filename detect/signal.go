@@ -58,9 +58,13 @@ type EvidenceRule struct {
 
 // evidence is what an alert of one of the event's rules shows. It shares the signal's memory.
 func (s *Signal) evidence(e *SignalEvidence, context []GroupValue) Evidence {
+	finding := e.Finding
+	if n := len(context) - 1; n >= 0 && context[n].Field == askedFinding {
+		finding, context = context[n].Value, context[:n]
+	}
 	return Evidence{
 		EventID: e.EventID, Time: time.UnixMilli(s.Events[e.Event].Time).UTC(), Partition: s.Source, Offset: e.Offset,
-		Server: e.Server, Type: e.Type, Outcome: e.Outcome, Tool: e.Tool, Finding: e.Finding, Context: context,
+		Server: e.Server, Type: e.Type, Outcome: e.Outcome, Tool: e.Tool, Finding: finding, Context: context,
 	}
 }
 

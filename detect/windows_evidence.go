@@ -132,7 +132,7 @@ func (g *window) shown(from, until int64) []shown {
 // show is the oldest of what is known of a bucket and its windows, and of what was shown before.
 func (w *Windows) show(g *window, b *bucket) []Evidence {
 	all := slices.Clone(b.shown)
-	in := g.shown(b.start-g.rule.window+1, b.last+g.rule.pane)
+	in := g.shown(b.start-max(g.rule.window, 1)+1, b.last+g.rule.pane)
 	for i := range in[:min(len(in), maxEvidence)] {
 		x := &in[i]
 		j, dup := slices.BinarySearchFunc(all, x.at, func(e shown, at int64) int { return compareShown(e, at, x.id()) })

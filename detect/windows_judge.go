@@ -272,7 +272,7 @@ func (w *Windows) feed(g *window, r *reader, i, end int, in batch) {
 		out.points = append(out.points, Point{Event: uint32(len(out.events))})
 		out.events = append(out.events, SignalEvent{Time: p.time(), Append: in.firedAt(p.time()), Identity: p.id})
 	}
-	shown := g.shown(at-g.rule.window+1, at+g.rule.pane)
+	shown := g.shown(at-max(g.rule.window, 1)+1, at+g.rule.pane)
 	shown = shown[max(0, len(shown)-maxEvidence):]
 	hand := w.hand
 	w.hand = origin{packed: w.name(g)}
