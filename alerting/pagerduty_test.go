@@ -3,6 +3,8 @@ package alerting_test
 import (
 	"encoding/json"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -131,5 +133,29 @@ func TestWebhookIsSigned(t *testing.T) {
 	}
 	if err := json.Unmarshal(got.Body, &body); err != nil || body.Schema != alerting.IncidentSchema || body.Alert.ID != sample().Alert.ID {
 		t.Errorf("%v %+v", err, body)
+	}
+}
+
+// A receiver may repeat the request in its answer, and moves now and then.
+func TestWebhookAnswersKeepTheSecretAndWaitForAMend(t *testing.T) {
+	for code, waits := range map[int]bool{302: true, 308: true, 401: true, 404: true, 405: true, 410: true, 400: false, 422: false} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", "http://192.0.2.1"+r.RequestURI)
+			w.WriteHeader(code)
+			_, _ = w.Write([]byte("cannot handle " + r.Method + " " + r.RequestURI))
+		}))
+		d, err := alerting.NewWebhook(alerting.WebhookOptions{URL: secret.New(srv.URL + "/hook/T0KEN?key=VERYSECRET")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = d.Send(t.Context(), sample())
+		var setup *alerting.SetupError
+		if err == nil || errors.As(err, &setup) != waits {
+			t.Errorf("HTTP %d: %v, waits %t", code, err, waits)
+		}
+		if strings.Contains(err.Error(), "T0KEN") || strings.Contains(err.Error(), "VERYSECRET") {
+			t.Errorf("HTTP %d: the error shows the URL: %v", code, err)
+		}
+		srv.Close()
 	}
 }

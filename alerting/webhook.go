@@ -76,10 +76,20 @@ func (w *Webhook) Send(ctx context.Context, i Incident) (Receipt, error) {
 		return Receipt{Thread: i.Key, ID: id}, nil
 	case got.code == http.StatusTooManyRequests || got.code >= 500 || got.code == http.StatusRequestTimeout:
 		return Receipt{}, &RetryError{After: got.after, Unsure: got.code != http.StatusTooManyRequests, Err: fmt.Errorf("webhook: HTTP %d", got.code)}
-	case got.code == http.StatusUnauthorized || got.code == http.StatusForbidden || got.code == http.StatusNotFound:
+	case moved(got.code):
 		return Receipt{}, &SetupError{Problem: fmt.Sprintf("webhook: HTTP %d", got.code), Fix: "check the URL and the key that the receiver expects"}
 	}
-	return Receipt{}, fmt.Errorf("webhook: HTTP %d: %s", got.code, oneLine(got.body, w.url, w.key))
+	// Servers repeat the path and the query of a request in their answers, where a URL has its secrets.
+	return Receipt{}, fmt.Errorf("webhook: HTTP %d", got.code)
+}
+
+// moved reports whether a status says that the URL or the key is wrong, which somebody will mend.
+func moved(code int) bool {
+	switch code {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone:
+		return true
+	}
+	return code >= 300 && code < 400 // redirects are not followed
 }
 
 // Sign is the signature over a webhook's timestamp and body.
