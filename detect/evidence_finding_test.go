@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -48,5 +49,16 @@ func TestEvidenceShowsTheFindingAskedFor(t *testing.T) {
 	}
 	if len(seen) != len(want) {
 		t.Errorf("fired: %v", seen)
+	}
+}
+
+// "since" is when it began, not when the bucket did.
+func TestWhySaysWhenItBegan(t *testing.T) {
+	r := loadText(t, ruleLines(`
+{id: TF-01, name: t.one, match: {type: tool_call}, group_by: [server.name]}
+`)).Rules()[0]
+	a := Alert{Count: 2, BucketStart: TestStart, First: TestStart.Add(7 * time.Minute)}
+	if said := why(r, &a); !strings.HasSuffix(said, a.First.Format("since 15:04 UTC")) {
+		t.Error(said)
 	}
 }

@@ -38,7 +38,7 @@ func why(r *Rule, a *Alert) string {
 		if a.Count == 1 {
 			return "one matching event" + who
 		}
-		return fmt.Sprintf("%d matching events%s since %s", a.Count, who, a.BucketStart.Format("15:04 UTC"))
+		return fmt.Sprintf("%d matching events%s since %s", a.Count, who, a.First.UTC().Format("15:04 UTC"))
 	case d.Kind == DetectDistinct:
 		name := "kinds of findings"
 		if d.Field != NumFields {
