@@ -24,9 +24,11 @@
 //   - Native blocks have revision 0. clickhouse-go is told so when it asks.
 //   - Only formats without head and foot are streamed, others are made in memory with
 //     max_result_bytes as a bound.
-//   - Whoever can log in can read what this process can read: the engine does not fence
-//     off file() and its like. Other machines, other sites' scripts in a browser and
-//     foreign host names are refused; set a password where other users share the machine.
+//   - A statement cannot reach outside: the one user has no grant on files, URLs, other
+//     servers and their engines, and fence refuses what needs no grant (403, ACCESS_DENIED).
+//     Whoever can log in can still read and change all tables. Other machines, other sites'
+//     scripts in a browser and foreign host names are refused; set a password where other
+//     users share the machine.
 //
 // # One engine
 //

@@ -64,8 +64,11 @@ func openEngine(o Options) (_ *engine, err error) {
 		}
 	}()
 	config := filepath.Join(data, "config.xml")
-	if err := os.WriteFile(config, []byte(configXML), 0o600); err != nil {
-		return nil, fmt.Errorf("open embedded ClickHouse: %w", err)
+	users := filepath.Join(data, "users.xml")
+	for path, text := range map[string]string{config: configXML, users: usersXML} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return nil, fmt.Errorf("open embedded ClickHouse: %w", err)
+		}
 	}
 	if loaded.lib == nil {
 		if loaded.lib, err = openLibrary(o.LibPath); err != nil {
@@ -73,7 +76,7 @@ func openEngine(o Options) (_ *engine, err error) {
 		}
 	}
 	e := &engine{lib: loaded.lib, lock: lock, path: data, readers: make(chan *session, o.Readers), writer: make(chan *session, 1)}
-	if err := e.connect(o, "--config-file="+config, "--path="+filepath.Join(data, "clickhouse")); err != nil {
+	if err := e.connect(o, "--config-file="+config, "--users_config="+users, "--path="+filepath.Join(data, "clickhouse")); err != nil {
 		e.closeAll()
 		return nil, fmt.Errorf("open embedded ClickHouse at %s: %w", data, err)
 	}
@@ -91,7 +94,8 @@ func (e *engine) connect(o Options, args ...string) (err error) {
 	}
 	e.version, e.timezone, _ = strings.Cut(strings.TrimSpace(about.String()), "\t")
 	// implicit_select is libchdb's own and makes "selec" an unknown column.
-	common := []Setting{{"implicit_select", "0"}}
+	// Expressions in VALUES would be a way round fence, so it says when they may be.
+	common := []Setting{{"implicit_select", "0"}, {expressions, "0"}, {templates, "0"}}
 	// With one writer there is nothing to gather, and an answer must mean "stored".
 	w, err := e.session(args, append(common, Setting{"async_insert", "0"}))
 	if err != nil {

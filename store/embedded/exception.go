@@ -16,6 +16,7 @@ const (
 	codeReadOnly        = 164
 	codeTooManyQueries  = 202
 	codeNetwork         = 210
+	codeAccessDenied    = 497
 	codeAuthentication  = 516
 	codeTooLarge        = 307
 	codeCannotDecompres = 271
@@ -23,7 +24,7 @@ const (
 
 var codeNames = map[int]string{
 	codeBadArguments: "BAD_ARGUMENTS", codeNotImplemented: "NOT_IMPLEMENTED", codeSyntax: "SYNTAX_ERROR",
-	codeReadOnly: "READONLY", codeTooManyQueries: "TOO_MANY_SIMULTANEOUS_QUERIES", codeNetwork: "NETWORK_ERROR",
+	codeReadOnly: "READONLY", codeAccessDenied: "ACCESS_DENIED", codeTooManyQueries: "TOO_MANY_SIMULTANEOUS_QUERIES", codeNetwork: "NETWORK_ERROR",
 	codeAuthentication: "AUTHENTICATION_FAILED", codeTooLarge: "TOO_MANY_BYTES", codeCannotDecompres: "CANNOT_DECOMPRESS",
 }
 
@@ -51,7 +52,7 @@ func httpStatus(code int) int {
 	switch code {
 	case 194: // REQUIRED_PASSWORD
 		return http.StatusUnauthorized
-	case 192, 193, codeAuthentication, 497: // UNKNOWN_USER, WRONG_PASSWORD, AUTHENTICATION_FAILED, ACCESS_DENIED
+	case 192, 193, codeAuthentication, codeAccessDenied: // UNKNOWN_USER, WRONG_PASSWORD
 		return http.StatusForbidden
 	case 6, 15, 25, 26, 27, 36, 38, 41, 44, 53, 62, 67, 69, 72, 76, 117, 167, 168, 271, 321, 376, 427, 456, 457, 675, 676:
 		return http.StatusBadRequest

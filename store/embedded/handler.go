@@ -91,6 +91,9 @@ func (s *Server) answer(r *http.Request, req *request, out *response) (Stats, er
 	if handled, err := req.hello(out, s.engine); handled {
 		return Stats{ResultRows: 1}, err
 	}
+	if bad := req.fence(); bad != nil {
+		return Stats{}, bad
+	}
 	if req.rows != nil {
 		if req.readOnly {
 			return Stats{}, getIsReadOnly()
@@ -145,7 +148,7 @@ func (s *Server) route(r *http.Request, req *request, out *response) (Stats, err
 	case word == "KILL":
 		return s.engine.runKill(req.work, out)
 	case word == "SELECT", word == "CREATE" && a.class == classControl, strings.HasPrefix(word, "BEGIN"):
-		return Stats{}, exception(codeNotImplemented, "INTO OUTFILE, temporary tables and transactions do not exist in the embedded engine")
+		return Stats{}, exception(codeNotImplemented, "temporary tables and transactions do not exist in the embedded engine")
 	}
 	return s.engine.do(r.Context(), pool, req.work, out)
 }

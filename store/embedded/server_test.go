@@ -172,7 +172,7 @@ func TestExceptions(t *testing.T) {
 		{"GET may not write", "GET", with(u, "query", "CREATE TABLE x (a Int8) ENGINE = Memory"), "", 500, 164, "readonly"},
 		{"GET may not insert", "GET", with(u, "query", "INSERT INTO x VALUES (1)"), "", 500, 164, "readonly"},
 		{"temporary table", "POST", u, "CREATE TEMPORARY TABLE x (a Int8)", 501, 48, "do not exist in the embedded engine"},
-		{"outfile", "POST", u, "SELECT 1 INTO OUTFILE '" + outfile + "'", 501, 48, "INTO OUTFILE"},
+		{"outfile", "POST", u, "SELECT 1 INTO OUTFILE '" + outfile + "'", 403, 497, "refuses \"outfile\""},
 		{"session", "POST", with(u, "session_id", "s"), "SELECT 1", 501, 48, "session_id"},
 		{"time limit", "POST", with(u, "max_execution_time", "0.3"), "SELECT max(sipHash64(number)) FROM numbers(100000000000)", 408, 159, "Timeout exceeded"},
 		{"result limit", "POST", with(u, "max_result_bytes", "1000"), "SELECT number FROM numbers(100000) FORMAT JSON", 500, 396, "Limit for result exceeded"},

@@ -107,7 +107,7 @@ type ClickHouse struct {
 }
 
 type ClickHouseEmbedded struct {
-	Listen  string `yaml:"listen" format:"listen" unset:"127.0.0.1:8123, or a free port where another program has it" doc:"Address of the embedded engine's HTTP interface; port 0 picks a free one."`
+	Listen  string `yaml:"listen" format:"listen" unset:"127.0.0.1:8123, or a free port where another program has it" doc:"Address of the embedded engine's HTTP interface; port 0 picks a free one. It has no authentication: every user of the machine can read and change the tables."`
 	Readers int    `yaml:"readers" min:"1" max:"64" doc:"Queries that may run at once beside the writer."`
 }
 
