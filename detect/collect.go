@@ -110,6 +110,10 @@ func (c *Collector) Add(ev *Event, matches []Match) {
 		sig := c.signal(ev, rule)
 		c.signals[sig].urgent = c.signals[sig].urgent || c.shedder.rules[m.Rule].rank == rankNever
 		pair := c.pair(sig, int32(m.Rule), &c.at[rule.Grouping].pair)
+		if c.pairs[pair].points >= maxPairPoints {
+			c.shedder.gave(m.Rule, 1)
+			continue
+		}
 		c.shedder.took(m.Rule, pair, &c.pairs[pair])
 		before := len(c.points)
 		if rule.multi {

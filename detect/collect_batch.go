@@ -37,6 +37,7 @@ type pair struct {
 	first, last  int32  // of what is shown, from one; 0 for none
 	shown        uint8  // how many events have evidence: of this bucket,
 	allShown     uint8  // and all
+	alike        uint8  // how many rules before in its pack there are its points, or 0
 	gone         bool   // given up
 }
 

@@ -19,21 +19,22 @@ func PartitionOf(group [16]byte, partitions int32) int32 {
 	return int32(binary.BigEndian.Uint64(group[:8]) % uint64(partitions))
 }
 
-// maxPack is from where on a pack is closed, in bytes that its signals take at most. One group
-// stays in one pack, however large.
-const maxPack = 256 << 10
-
 // dealt is what writing a batch needs, to be used again.
 type dealt struct {
 	packWriter
+	measure
 	points []Point // by pair
 	order  []int32 // signals by where they go
 	starts []int32 // in the order, by where they go
+	pieces []piece // of the pack in hand
 	used   []uint64
 	place  []uint32  // of events in the pack in hand
 	rules  []textUse // their place in the pack in hand
-	pairs  []int32   // of the signal in hand
+	pairs  []int32   // of the signal that is measured, as far as they are in the pack in hand
 }
+
+// piece is what a pack has of a signal: some of its rules, mostly all.
+type piece struct{ signal, first, pairs int32 }
 
 // Packs returns the signals of the batch [begin, end) of a source partition, dealt to so many
 // partitions, and starts the next batch. The urgent ones come first.
@@ -42,24 +43,55 @@ func (c *Collector) Packs(source int32, begin, end int64, partitions int32) (out
 	d.texts = &c.texts
 	c.dealPoints()
 	c.order(partitions)
+	c.measureEvents()
 	for class, from := range d.starts[:len(d.starts)-1] {
-		to := Pack{Partition: int32(class) % partitions, Urgent: int32(class) < partitions}
-		signals := d.order[from:d.starts[class+1]]
-		for len(signals) > 0 {
-			n, size := 0, 0
-			for n < len(signals) && size < maxPack {
-				size += c.size(&c.signals[signals[n]])
-				n++
-			}
-			c.write(signals[:n])
-			to.Record = d.record(make([]byte, 0, d.size()), source, begin, end)
-			out = append(out, to)
-			signals = signals[n:]
+		finish := func() {
+			c.write(d.pieces)
+			out = append(out, Pack{
+				Partition: int32(class) % partitions, Urgent: int32(class) < partitions,
+				Record: d.record(make([]byte, 0, d.packWriter.size()), source, begin, end),
+			})
+			d.pieces = d.pieces[:0]
+			d.measure.start()
+		}
+		for _, i := range d.order[from:d.starts[class+1]] {
+			c.fill(i, finish)
+		}
+		if len(d.pieces) > 0 {
+			finish()
 		}
 	}
 	c.gathered.restart()
 	c.shedder.start()
 	return out
+}
+
+// fill adds a signal to the pack in hand, or to one of its own where that has no room. Rules that
+// a pack of its own has no room for go on in the next one: a rule is never cut.
+func (c *Collector) fill(signal int32, finish func()) {
+	d, s := &c.dealt, &c.signals[signal]
+	p := piece{signal: signal}
+	for at := s.first; at > 0; {
+		if p.pairs == 0 {
+			p.first, d.pairs = at, d.pairs[:0]
+			c.measureGroup(s)
+		}
+		c.measurePair(&c.pairs[at-1])
+		switch {
+		case len(d.pieces) > 0 && d.over(maxPack):
+			finish()
+			at, p.pairs = s.first, 0
+		case p.pairs > 0 && d.over(maxGroupPack):
+			d.pieces = append(d.pieces, p)
+			finish()
+			p.pairs = 0
+		default:
+			d.pairs = append(d.pairs, at-1)
+			at = c.pairs[at-1].next
+			p.pairs++
+		}
+	}
+	d.pieces = append(d.pieces, p)
 }
 
 // dealPoints puts the points of each pair together.
@@ -114,40 +146,27 @@ func (c *Collector) order(partitions int32) {
 	d.starts[0] = 0
 }
 
-// size is about what a signal takes at most.
-func (c *Collector) size(s *gatheredSignal) int {
-	n := 32 + 32*int(s.name.values.until-s.name.values.from)
-	for at := s.first; at > 0; at = c.pairs[at-1].next {
-		p := &c.pairs[at-1]
-		n += 24 + 24*int(p.points)
-		if p.first > 0 {
-			n += 200 * int(min(p.allShown, 4*maxEvidence))
-		}
-	}
-	return n
-}
-
 // write makes a pack of some signals.
-func (c *Collector) write(signals []int32) {
+func (c *Collector) write(pieces []piece) {
 	d := &c.dealt
-	d.start()
-	c.writeEvents(signals)
-	for _, i := range signals {
-		s := &c.signals[i]
+	d.packWriter.start()
+	c.writeEvents(pieces)
+	for _, x := range pieces {
+		s := &c.signals[x.signal]
 		g := &c.groups[s.group]
-		d.group(g.hash, s.name.tenant, c.called[s.name.values.from:s.name.values.until], int(s.pairs))
-		d.pairs = d.pairs[:0]
-		for at := s.first; at > 0; at = c.pairs[at-1].next {
+		d.group(g.hash, s.name.tenant, c.called[s.name.values.from:s.name.values.until], int(x.pairs))
+		at := x.first
+		for range x.pairs {
 			p := &c.pairs[at-1]
 			use := &d.rules[p.rule]
 			if use.pack != d.pack {
 				*use = textUse{d.pack, d.rule(c.rs.Rules()[p.rule].Hash)}
 			}
-			d.packWriter.points(use.place, c.pointsOf(p), d.place, c.alike(p), p.first > 0)
-			d.pairs = append(d.pairs, at-1)
+			d.packWriter.points(use.place, c.pointsOf(p), d.place, int(p.alike), p.first > 0)
 			if p.first > 0 {
 				c.writeShown(p)
 			}
+			at = p.next
 		}
 	}
 }
@@ -155,18 +174,22 @@ func (c *Collector) write(signals []int32) {
 func (c *Collector) pointsOf(p *pair) []Point { return c.dealt.points[p.from : p.from+p.points] }
 
 // writeEvents adds the events of some signals to the pack, in the order of the log.
-func (c *Collector) writeEvents(signals []int32) {
+func (c *Collector) writeEvents(pieces []piece) {
 	d := &c.dealt
 	words := (len(c.events) + 63) / 64
 	d.used = slices.Grow(d.used[:0], words)[:words]
 	clear(d.used)
 	d.place = slices.Grow(d.place[:0], len(c.events))[:len(c.events)]
-	for _, i := range signals {
-		for at := c.signals[i].first; at > 0; at = c.pairs[at-1].next {
-			points := c.pointsOf(&c.pairs[at-1])
-			for j := range points {
-				d.used[points[j].Event/64] |= 1 << (points[j].Event % 64)
+	for _, x := range pieces {
+		at := x.first
+		for range x.pairs {
+			p := &c.pairs[at-1]
+			if p.alike == 0 {
+				for _, point := range c.pointsOf(p) {
+					d.used[point.Event/64] |= 1 << (point.Event % 64)
+				}
 			}
+			at = p.next
 		}
 	}
 	n := uint32(0)
@@ -178,22 +201,6 @@ func (c *Collector) writeEvents(signals []int32) {
 			n++
 		}
 	}
-}
-
-// maxAlike is how many rules of a group are looked at for points that are alike.
-const maxAlike = 8
-
-// alike is how many rules before in the group there are points of the same events and steps, or 0.
-func (c *Collector) alike(p *pair) int {
-	pairs := c.dealt.pairs
-	points := c.pointsOf(p)
-	for back := 1; back <= min(len(pairs), maxAlike); back++ {
-		other := c.pointsOf(&c.pairs[pairs[len(pairs)-back]])
-		if len(points) > 0 && slices.EqualFunc(points, other, func(a, b Point) bool { return a.Event == b.Event && a.Step == b.Step }) {
-			return back
-		}
-	}
-	return 0
 }
 
 func (c *Collector) writeShown(p *pair) {

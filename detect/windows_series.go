@@ -256,13 +256,19 @@ func (s *series) split(k int, b block, points []point, spots []spot) {
 		now = nil
 	}
 	var out []block
+	left := len(points) + (len(tail)-1)/l
 	add := func(p *point) {
 		if now == nil || s.count(now) >= most || !now.fits(p.time()) {
+			words := 1 + l*min(left, most)
 			if now != nil {
+				if s.count(now) >= most { // more will come
+					words = size
+				}
 				out = append(out, now)
 			}
-			now = newBlock(p.time(), size)
+			now = newBlock(p.time(), words)
 		}
+		left--
 		now = now.grown(l)
 		now = now[:len(now)+l]
 		now.set(s.layout, len(now)-l, p)

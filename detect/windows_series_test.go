@@ -112,3 +112,23 @@ func agrees(t *rapid.T, s *series, want []point) {
 		}
 	}
 }
+
+// Points too far apart for a block of their own kind have small ones: a group that is quiet takes little.
+func TestSparseSeriesAreSmall(t *testing.T) {
+	for _, l := range []layout{narrow, wide} {
+		s := series{layout: l}
+		const n = 50
+		for i := range int64(n) {
+			p := point{stamp: (TestStart.UnixMilli() + i*38*int64(time.Hour/time.Millisecond)) << 8, id: uint64(i)}
+			at, _ := s.find(&p)
+			s.put([]point{p}, []spot{at})
+		}
+		words := cap(s.last)
+		for _, b := range s.older {
+			words += cap(b)
+		}
+		if s.len() != n || words > n*(2*int(l)+2) {
+			t.Errorf("%d points of %d words each are in %d blocks of %d words together", s.len(), l, len(s.older)+1, words)
+		}
+	}
+}
