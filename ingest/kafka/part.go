@@ -173,7 +173,7 @@ func (c *Consumer) move(p *part, r *Range, b *builder, limit int64) {
 		for n < len(p.left) && p.left[n].Offset < limit && (b == nil || !b.full()) {
 			if b != nil {
 				b.rows++
-				b.bytes += len(p.left[n].Key) + len(p.left[n].Value) + 64
+				b.bytes += p.left[n].held()
 			}
 			n++
 		}
@@ -226,7 +226,10 @@ func (c *Consumer) open(p *part, r *Range) {
 	}
 	began := time.Now()
 	defer func() { c.stats.unpacking.Add(int64(time.Since(began))) }()
-	raw, err := c.unpack(p, &s, r.memory)
+	m := r.memory
+	clear(p.cutInto) // or records further on than the next batch reaches would hold their blocks
+	block, blocks, ratio := p.block, len(m.blocks), p.ratio
+	raw, err := c.unpack(p, &s, m)
 	if err == nil {
 		p.cutInto, err = s.cut(p.cutInto[:0], raw, c.opts.Topic, p.id, p.next)
 		p.left = p.cutInto
@@ -238,29 +241,54 @@ func (c *Consumer) open(p *part, r *Range) {
 		c.log.Error("kafka: a stored batch cannot be read; skipping it", "topic", c.opts.Topic, "partition", p.id,
 			"first", s.first, "end", s.end, "bytes", s.size, "error", err)
 	}
+	if len(p.left) == 0 { // nobody reads what it was unpacked to, and nothing counts it
+		if len(m.blocks) > blocks {
+			c.pool.put(p.block)
+			m.blocks = m.blocks[:blocks]
+		}
+		p.block, p.ratio = block, ratio
+	}
 	c.stats.Records.Add(int64(len(p.left)))
 }
 
 // unpack puts a stored batch behind the one before it in the partition's block. A block goes
 // with the range that finds it full: those that share it were committed before, or are this one.
+// Full is what has no room for the batch as it is, not as it was guessed, so that no more room
+// is lost than batches take.
 func (c *Consumer) unpack(p *part, s *storedBatch, m *memory) ([]byte, error) {
 	if s.err != nil {
 		return nil, s.err
 	}
-	if need := c.unpacker.size(s.codec(), s.records, p.ratio); cap(p.block)-len(p.block) < need {
-		m.blocks = append(m.blocks, p.block)
-		p.block = c.pool.get(max(need, blockSize<<min(len(m.blocks)-1, 2)))
+	usual := blockSize << min(len(m.blocks), 2)
+	into, fresh := p.block, false
+	if need := c.unpacker.size(s.codec(), s.records, p.ratio); cap(into)-len(into) < need {
+		into, fresh = c.pool.get(max(need, usual)), true
 	}
-	from := len(p.block)
-	out, err := c.unpacker.unpack(p.block, s.codec(), s.records)
+	from := len(into)
+	out, err := c.unpacker.unpack(into, s.codec(), s.records)
+	moved := cap(out) != cap(into)
+	if fresh && moved { // by an error, too
+		c.pool.put(into)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if cap(out) != cap(p.block) { // it moved; earlier records still lie in the old block
+	raw := out[from:]
+	switch fits := len(raw) <= cap(p.block)-len(p.block); {
+	case !fresh && !moved:
+		p.block = out
+	case fits:
+		p.block = append(p.block, raw...)
+		c.pool.put(out)
+	default:
 		m.blocks = append(m.blocks, p.block)
+		if p.block = out; from > 0 { // earlier records still lie in the old block
+			p.block = append(c.pool.get(max(len(raw), usual)), raw...)
+			c.pool.put(out)
+		}
 	}
-	p.block, p.ratio = out, float64(len(out)-from)/float64(max(len(s.records), 1))
-	return out[from:], nil
+	p.ratio = float64(len(raw)) / float64(max(len(s.records), 1))
+	return p.block[len(p.block)-len(raw):], nil
 }
 
 // fillRedo rebuilds a batch that was found declared, whole and with the same borders,
@@ -279,8 +307,8 @@ func (c *Consumer) fillRedo(p *part, b *builder) {
 func (b *builder) add(p *part) {
 	b.ranges = append(b.ranges, *p.redo)
 	b.rows += len(p.redo.Records)
-	for _, r := range p.redo.Records {
-		b.bytes += len(r.Key) + len(r.Value) + 64
+	for i := range p.redo.Records {
+		b.bytes += p.redo.Records[i].held()
 	}
 	if b.closed == nil {
 		b.closed = map[int32]bool{}

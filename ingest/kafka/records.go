@@ -100,23 +100,27 @@ func (s *storedBatch) cut(dst []Record, raw []byte, topic string, partition int3
 		return dst, fmt.Errorf("claims %d records in %d bytes", s.count, len(raw))
 	}
 	out, rest := dst, raw
+	unused := 0 // of raw, by any record
 	for i := range s.count {
 		length, n := binary.Varint(rest)
 		if n <= 0 || length < 0 || length > int64(len(rest)-n) {
+			clear(out[len(dst):])
 			return dst, fmt.Errorf("record %d of %d: its length is not possible", i+1, s.count)
 		}
 		end := n + int(length)
 		var k kmsg.Record
 		if err := k.UnsafeReadFrom(rest[:end]); err != nil {
+			clear(out[len(dst):])
 			return dst, fmt.Errorf("record %d of %d: %w", i+1, s.count, err)
 		}
 		rest = rest[end:]
 		offset := s.first + int64(k.OffsetDelta)
 		if offset < from || offset >= s.end {
+			unused += end
 			continue // a batch is sent whole, even if asked for from its middle
 		}
 		r := Record{
-			Topic: topic, Partition: partition, Offset: offset,
+			Topic: topic, Partition: partition, size: int32(end), Offset: offset,
 			Key: k.Key, Value: k.Value, Append: s.time(k.TimestampDelta64),
 		}
 		if h := k.Headers; len(h) > 0 {
@@ -127,6 +131,9 @@ func (s *storedBatch) cut(dst []Record, raw []byte, topic string, partition int3
 			}
 		}
 		out = append(out, r)
+	}
+	if len(out) > len(dst) { // whoever has the first one holds the rest, too
+		out[len(dst)].size += int32(unused + len(rest))
 	}
 	return out, nil
 }

@@ -20,11 +20,15 @@ type Header struct {
 type Record struct {
 	Topic      string
 	Partition  int32
+	size       int32 // unpacked, with headers that were dropped
 	Offset     int64
 	Key, Value []byte
 	Headers    []Header
 	Append     time.Time
 }
+
+// held is how much memory the record takes.
+func (r *Record) held() int { return int(r.size) + 64 + 40*len(r.Headers) }
 
 // Range is the declared part [Begin, End) of one partition. Every record of Records has
 // Begin <= Offset < End; offsets may have gaps (transaction markers).
