@@ -28,8 +28,8 @@ const (
 const pace = 10 * time.Millisecond
 
 // Signals gain less from large ranges than inserts do, and their batches take memory beside those
-// of the store. One group's signal is in one record, which the topic has to take: 8 MiB are enough
-// for 25,000 events that match 20 rules each.
+// of the store. What one rule says of one group is in one record, which the topic has to take: 8 MiB
+// are enough for 25,000 events.
 const (
 	detectRows   = 25_000
 	detectBytes  = 16 << 20
