@@ -23,6 +23,7 @@ type env struct {
 
 	configFlag string // --config
 	started    bool   // a command's own code runs: its errors are no usage errors
+	warned     bool   // the configuration's warnings were written, which one command may load twice
 }
 
 const (
@@ -186,9 +187,12 @@ func (e *env) config() (*config.Config, error) {
 	if err := e.refuse(path, problems); err != nil {
 		return nil, err
 	}
-	for _, w := range cfg.Warnings {
-		fmt.Fprintf(e.stderr, "warning: %s\n", w)
+	if !e.warned {
+		for _, w := range cfg.Warnings {
+			fmt.Fprintf(e.stderr, "warning: %s\n", w)
+		}
 	}
+	e.warned = true
 	return cfg, nil
 }
 
