@@ -124,8 +124,7 @@ func (c *Collector) Add(ev *Event, matches []Match) {
 		if len(c.points) == before || !rule.shows(m, c.events[len(c.events)-1].Identity) {
 			continue
 		}
-		first := &c.points[before]
-		if c.pairs[pair].show(at.UnixMilli()/rule.Suppress.Milliseconds(), &rule.streams[first.Step], first.Value) {
+		if c.pairs[pair].show(at.UnixMilli() / rule.Suppress.Milliseconds()) {
 			c.show(ev, rule, pair)
 		}
 	}

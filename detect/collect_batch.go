@@ -28,17 +28,16 @@ type gatheredSignal struct {
 // pair is a rule in a signal.
 type pair struct {
 	rule, signal int32
-	next         int32  // of the signal, from one; 0 for none
-	points       int32  // how many
-	from         int32  // where they begin, once they are dealt
-	matches      int32  // how many events it has points of
-	bucket       int64  // of the last event
-	value        uint64 // of the last that is shown
-	first, last  int32  // of what is shown, from one; 0 for none
-	shown        uint8  // how many events have evidence: of this bucket,
-	allShown     uint8  // and all
-	alike        uint8  // how many rules before in its pack there are its points, or 0
-	gone         bool   // given up
+	next         int32 // of the signal, from one; 0 for none
+	points       int32 // how many
+	from         int32 // where they begin, once they are dealt
+	matches      int32 // how many events it has points of
+	bucket       int64 // of the last event
+	first, last  int32 // of what is shown, from one; 0 for none
+	shown        uint8 // how many events have evidence: of this bucket,
+	allShown     uint8 // and all
+	alike        uint8 // how many rules before in its pack there are its points, or 0
+	gone         bool  // given up
 }
 
 type gatheredEvent struct {

@@ -69,16 +69,15 @@ func (d *Detector) need(mask uint64, streams []stream) float64 {
 	return need
 }
 
-// show reports whether an event of a bucket is to have evidence: the first few of each in a row,
-// and of equal values in a row the first, where values are told apart.
-func (p *pair) show(bucket int64, s *stream, value uint64) bool {
+// show reports whether an event of a bucket is to have evidence: the first few of each in a row.
+func (p *pair) show(bucket int64) bool {
 	if p.bucket != bucket {
 		p.bucket, p.shown = bucket, 0
 	}
-	if p.shown >= maxEvidence || p.allShown >= 4*maxEvidence || s.value == valueField && p.shown > 0 && p.value == value {
+	if p.shown >= maxEvidence || p.allShown >= 4*maxEvidence {
 		return false
 	}
-	p.shown, p.allShown, p.value = p.shown+1, p.allShown+1, value
+	p.shown, p.allShown = p.shown+1, p.allShown+1
 	return true
 }
 
