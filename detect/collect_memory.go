@@ -15,9 +15,9 @@ type memory struct {
 	ofKey  bool   // the event at hand is of that key too
 	tenant string // of the event before
 	place  int32  // of the tenant
-	event  uint32 // number of the event at hand
+	event  uint64 // number of the event at hand
 	seen   [NumFields]struct {
-		event uint32
+		event uint64
 		place int32
 	} // values of the event at hand
 

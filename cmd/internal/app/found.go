@@ -65,11 +65,11 @@ func FindBroker(c *config.Config) error {
 		return nil
 	}
 	address, err := found(c, kafkaAddress)
+	if err == nil && address == "" {
+		err = nobody(c, "kafka.brokers", "broker", "brokers")
+	}
 	if err != nil {
 		return err
-	}
-	if address == "" {
-		return fmt.Errorf("kafka.brokers is empty, and no 'picket run' with an embedded broker is at work on data_dir %s: start it, or name the brokers", c.DataDir)
 	}
 	c.Kafka.Brokers = []string{address}
 	return nil
@@ -81,12 +81,16 @@ func FindEngine(c *config.Config) error {
 		return nil
 	}
 	address, err := found(c, clickhouseAddress)
+	if err == nil && address == "" {
+		err = nobody(c, "clickhouse.url", "engine", "server")
+	}
 	if err != nil {
 		return err
 	}
-	if address == "" {
-		return fmt.Errorf("clickhouse.url is empty, and no 'picket run' with an embedded engine is at work on data_dir %s: start it, or name the server", c.DataDir)
-	}
 	c.ClickHouse.URL = address
 	return nil
+}
+
+func nobody(c *config.Config, setting, embedded, outside string) error {
+	return fmt.Errorf("%s is empty, and no 'picket run' with an embedded %s is at work on data_dir %s: start it, or name the %s", setting, embedded, c.DataDir, outside)
 }
