@@ -167,6 +167,9 @@ func (w *world) profile(ctx context.Context, prefix string) error {
 	if w.opt.profile == "" {
 		return nil
 	}
+	if err := os.MkdirAll(w.opt.profile, 0o755); err != nil {
+		return err
+	}
 	take := func(name, query string) error {
 		got, err := get(context.WithoutCancel(ctx), w.admin+"/debug/pprof/"+query)
 		if err != nil {
