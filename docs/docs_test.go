@@ -40,9 +40,9 @@ func fences(text, lang string) []string {
 	return out
 }
 
-// TestRulesOfThePage loads every rule that docs/rules.md shows, as strictly as it goes, and
-// runs the tests in it.
-func TestRulesOfThePage(t *testing.T) {
+// rulesOfThePage loads every rule that docs/rules.md shows, as strictly as it goes.
+func rulesOfThePage(t *testing.T) *detect.RuleSet {
+	t.Helper()
 	all := fstest.MapFS{}
 	for i, text := range fences(page(t, "rules.md"), "yaml") {
 		name := fmt.Sprintf("block%02d.yaml", i)
@@ -61,6 +61,12 @@ func TestRulesOfThePage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return rs
+}
+
+// TestRulesOfThePage runs the tests in the rules that docs/rules.md shows.
+func TestRulesOfThePage(t *testing.T) {
+	rs := rulesOfThePage(t)
 	if len(rs.Rules()) < 4 {
 		t.Errorf("the page shows %d rules: too few", len(rs.Rules()))
 	}

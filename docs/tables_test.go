@@ -20,6 +20,7 @@ func TestTables(t *testing.T) {
 		made       func(*testing.T) string
 	}{
 		{"rules.md", "rules", tableOfRules},
+		{"rules.md", "explain", explained},
 		{"privacy.md", "privacy", tableOfPrivacy},
 		{"events.md", "fields", tableOfFields},
 		{"queries.md", "failed_logins", query(0)},

@@ -19,6 +19,9 @@ func Describe(n *yaml.Node) string {
 	case yaml.MappingNode:
 		return "keys with values"
 	case yaml.SequenceNode:
+		if len(n.Content) == 0 {
+			return "an empty list"
+		}
 		return "a list"
 	}
 	switch n.ShortTag() {
