@@ -26,14 +26,14 @@ import (
 // onBroker is the detect role on a broker of its own, between whose runs somebody else
 // works on the broker.
 type onBroker struct {
-	t    *testing.T
+	t    testing.TB
 	cfg  *config.Config
 	opt  Options
 	raw  *kgo.Client
 	sent int
 }
 
-func newOnBroker(t *testing.T) *onBroker {
+func newOnBroker(t testing.TB) *onBroker {
 	t.Helper()
 	brokers := kafkatest.Embedded(t)
 	cfg := config.Default()

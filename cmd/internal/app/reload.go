@@ -18,8 +18,8 @@ import (
 	"picket/detect/diag"
 )
 
-// settleTime is for how long rule files must stay the same before they are taken: an editor,
-// a copy or a deployment may be half-way through them.
+// settleTime is for how long rule files must stay the same before they are taken unasked: an
+// editor, a copy or a deployment may be half-way through them.
 const settleTime = time.Second
 
 // watcher puts new rules in force: when it is asked to, and when their files have changed.
@@ -83,8 +83,9 @@ func (w *watcher) look() string {
 	return b.String()
 }
 
-// settled reads the files until they stay as they are, or the context ends.
-func (w *watcher) settled(ctx context.Context) (src *ruleFiles, err error) {
+// settled reads the files until they stay as they are, or the context ends. Whoever asks says
+// that they are done: then it is enough that they stay while they are read.
+func (w *watcher) settled(ctx context.Context, asked bool) (src *ruleFiles, err error) {
 	var was string
 	for began := time.Now(); ; {
 		w.tried = w.look()
@@ -93,7 +94,7 @@ func (w *watcher) settled(ctx context.Context) (src *ruleFiles, err error) {
 		if err == nil {
 			now += fmt.Sprintf("%x", src.sum())
 		}
-		if now == was {
+		if now == was || asked && w.look() == w.tried {
 			return src, err
 		}
 		if was = now; time.Since(began) > time.Minute {
@@ -112,7 +113,7 @@ func (w *watcher) settled(ctx context.Context) (src *ruleFiles, err error) {
 
 // reload takes the rules as they are, if there is something new or it was asked for.
 func (w *watcher) reload(ctx context.Context, asked bool) {
-	src, err := w.settled(ctx)
+	src, err := w.settled(ctx, asked)
 	if ctx.Err() != nil {
 		return
 	}

@@ -177,6 +177,26 @@ func TestReloadRefusesABadSetWhole(t *testing.T) {
 	})
 }
 
+// Whoever asks has written the files: nothing is waited for.
+func TestReloadIsAtOnceWhenAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := ""
+		x := watch(t, func(x *watched) {
+			file = filepath.Join(x.dir, "a.yaml")
+			x.write(file, ruleText("TT-01", 3))
+		})
+		x.after(time.Second) // between two looks of its own
+		x.write(file, ruleText("TT-01", 5))
+		x.asked <- os.Interrupt
+		if n := x.after(0); n != 1 || !strings.Contains(x.said(), "changed=[TT-01]") {
+			t.Errorf("%d sets came into force", n)
+		}
+		if n := x.after(time.Minute); n != 1 || x.said() != "" {
+			t.Errorf("%d sets came into force, the last without a change", n)
+		}
+	})
+}
+
 // An editor or a copy that is not done yet must not be taken for the new rules.
 func TestReloadWaitsForHalfWrittenFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -92,11 +92,13 @@ func (c *Correlator) adopt() {
 		return
 	}
 	c.Rules = rs
+	began := time.Now()
 	var parts sync.WaitGroup
 	for _, p := range c.parts {
 		parts.Go(func() { p.say(p.windows.Reload(nil, rs), false) })
 	}
 	parts.Wait()
+	c.stage("reload", time.Since(began))
 }
 
 // Run correlates until the context ends.

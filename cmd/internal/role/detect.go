@@ -74,9 +74,11 @@ func (d *Detector) adopt(js *[]*judge) {
 	if js == nil {
 		return
 	}
+	began := time.Now()
 	for i, l := range d.lanes {
 		l.judge = (*js)[i]
 	}
+	d.stage("reload", time.Since(began))
 }
 
 // idleMark is how often a partition that is read to its end says so; clockSlack is
