@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -49,6 +50,17 @@ func TestSummary(t *testing.T) {
 	} {
 		if got := ruleSet(t, body).Rules()[0].Summary(); got != want {
 			t.Errorf("%s\n%q, want %q", body, got, want)
+		}
+	}
+}
+
+func TestSpan(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0s", 500 * time.Millisecond: "500ms", 10 * time.Second: "10s", 15 * time.Minute: "15m",
+		time.Hour: "1h", 90 * time.Minute: "1h30m", 72 * time.Hour: "3d", 36 * time.Hour: "36h", 61 * time.Second: "1m1s", time.Hour + time.Second: "1h0m1s",
+	} {
+		if got := Span(d); got != want {
+			t.Errorf("%v is shown as %s, want %s", d, got, want)
 		}
 	}
 }

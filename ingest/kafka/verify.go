@@ -9,6 +9,8 @@ import (
 	"time"
 
 	kgo "github.com/segmentio/kafka-go"
+
+	"picket/detect"
 )
 
 // Severity says whether Picket can run.
@@ -154,9 +156,9 @@ func (c *check) retention(conf map[string]string) {
 	unlimited := ms < 0 || ms > int64(100*365*24*time.Hour/time.Millisecond)
 	switch {
 	case !unlimited && is < c.spec.MinRetention:
-		c.add(Warn, "retention.ms is %d (%s), and at least %s is needed to outlast an outage and to rebuild windows. Mend it: %s", ms, is, c.spec.MinRetention, c.alter("retention.ms", want))
+		c.add(Warn, "retention.ms is %d (%s), and at least %s is needed to outlast an outage and to rebuild windows. Mend it: %s", ms, detect.Span(is), detect.Span(c.spec.MinRetention), c.alter("retention.ms", want))
 	case c.spec.MaxRetention > 0 && (unlimited || is > c.spec.MaxRetention):
-		c.add(Warn, "retention.ms is %d: the topic holds raw personal data, which should go within %s. Mend it: %s", ms, c.spec.MaxRetention, c.alter("retention.ms", want))
+		c.add(Warn, "retention.ms is %d: the topic holds raw personal data, which should go within %s. Mend it: %s", ms, detect.Span(c.spec.MaxRetention), c.alter("retention.ms", want))
 	}
 	if n, err := strconv.ParseInt(conf["retention.bytes"], 10, 64); err == nil && n >= 0 {
 		c.add(Warn, "retention.bytes is %d: a burst of events then deletes records before they are read. Mend it: %s", n, c.alter("retention.bytes", "-1"))

@@ -209,17 +209,6 @@ func TestSize(t *testing.T) {
 	}
 }
 
-func TestFormatDuration(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		0: "0s", 500 * time.Millisecond: "500ms", 10 * time.Second: "10s", 15 * time.Minute: "15m",
-		time.Hour: "1h", 90 * time.Minute: "1h30m", day: "1d", 36 * time.Hour: "36h", 61 * time.Second: "1m1s", time.Hour + time.Second: "1h0m1s",
-	} {
-		if got := formatDuration(d); got != want {
-			t.Errorf("%v is shown as %s, want %s", d, got, want)
-		}
-	}
-}
-
 func TestWarnings(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "pw"), []byte("hunter2"), 0o600); err != nil {

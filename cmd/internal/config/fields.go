@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"picket/detect"
 )
 
 // field is one option or section of a Config.
@@ -71,7 +73,7 @@ func option(t reflect.Type, name string) reflect.Type {
 func (f field) literal() string {
 	switch f.value.Type() {
 	case durationType:
-		return formatDuration(f.value.Interface().(time.Duration))
+		return detect.Span(f.value.Interface().(time.Duration))
 	case secretType:
 		return `""`
 	case sizeType:

@@ -6,7 +6,6 @@ import (
 	"math"
 	"regexp"
 	"strconv"
-	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -111,17 +110,3 @@ func (v TLSVersion) String() string {
 
 // MarshalText is the form that UnmarshalText reads.
 func (v TLSVersion) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
-
-// formatDuration writes a duration the way people do: 15m, 7d, 1h30m.
-func formatDuration(d time.Duration) string {
-	if d > 0 && d%day == 0 {
-		return strconv.FormatInt(int64(d/day), 10) + "d"
-	}
-	s := d.String()
-	for _, zero := range []string{"m0s", "h0m"} {
-		if n := len(s); n > len(zero) && s[n-len(zero):] == zero {
-			s = s[:n-len(zero)+1]
-		}
-	}
-	return s
-}
