@@ -17,6 +17,7 @@ import (
 	"picket/alerting"
 	"picket/cmd/internal/app"
 	"picket/cmd/internal/config"
+	"picket/detect"
 	"picket/ingest"
 )
 
@@ -229,13 +230,16 @@ terminal is escaped; --raw writes the bytes alone and as they are, to a file or 
 			if raw && e.terminal(e.stdout) {
 				return usagef("--raw writes bytes as they came, which can act on a terminal: send them to a file or a program, such as | xxd")
 			}
+			if err := letterNames(args); err != nil {
+				return err
+			}
 			m, err := e.morgue(cmd.Context())
 			if err != nil {
 				return err
 			}
 			l := m.byName[args[0]]
 			if l == nil {
-				return fmt.Errorf("there is no dead letter %q in %s: names are as 'picket dead list' shows them, and bytes are kept for %s only", args[0], m.topics.Dead, m.kept)
+				return fmt.Errorf("there is no dead letter %q in %s: names are as 'picket dead list' shows them, and bytes are kept for %s only", args[0], m.topics.Dead, detect.Span(m.kept))
 			}
 			if raw {
 				_, err := e.stdout.Write(l.value)
@@ -310,6 +314,9 @@ that was killed in the middle. Run one at a time. A record that fails again is a
 			if len(args) == 0 && !f.any() && !all {
 				return usagef("choose dead letters by name, by --class, --since, --until, --partition or --offsets, or --all of them")
 			}
+			if err := letterNames(args); err != nil {
+				return err
+			}
 			m, err := e.morgue(cmd.Context())
 			if err != nil {
 				return err
@@ -325,6 +332,22 @@ that was killed in the middle. Run one at a time. A record that fails again is a
 	cmd.Flags().BoolVar(&all, "all", false, "choose all")
 	cmd.Flags().BoolVar(&yes, "yes", false, "send them")
 	return cmd
+}
+
+// letterNames refuses what cannot be the name of a dead letter.
+func letterNames(names []string) error {
+	for _, n := range names {
+		parts := strings.Split(n, ":")
+		ok := len(parts) == 3 && parts[0] != ""
+		for _, number := range parts[1:] {
+			_, err := strconv.ParseUint(number, 10, 63)
+			ok = ok && err == nil
+		}
+		if !ok {
+			return usagef("%q is no name of a dead letter: write topic:partition:offset, such as mcp.events:3:1042 ('picket dead list' shows them)", n)
+		}
+	}
+	return nil
 }
 
 // morgue reads the topic of dead letters.

@@ -111,7 +111,7 @@ func TestDeadListAndShow(t *testing.T) {
 	if e := picket(t, "-c", b.conf, "__complete", "dead", "show", "mcp.events:1"); !strings.HasPrefix(e.stdout, "mcp.events:1:3\tunknown_field\nmcp.events:1:9\tunreadable\n:4\n") {
 		t.Errorf("completion: %s%s", e.stdout, e.stderr)
 	}
-	b.run("show", "mcp.events:5:5").want(t, exitFailure, `no dead letter "mcp.events:5:5"`, "picket dead list")
+	b.run("show", "mcp.events:5:5").want(t, exitFailure, `no dead letter "mcp.events:5:5"`, "picket dead list", "kept for 3d only")
 }
 
 // A terminal must not get bytes that somebody else chose.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -103,17 +104,73 @@ func newRulesListCmd(e *env) *cobra.Command {
 			if asJSON {
 				return printRulesJSON(e.stdout, rs)
 			}
-			w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "ID\tSEVERITY\tMODE\tDETECTOR\tWINDOW\tGROUP BY\tEXCEPTIONS\tTITLE")
-			for _, r := range rs.Rules() {
-				row := rowOf(r)
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", row.ID, row.Severity, row.Mode, row.Detector, row.Window, strings.Join(row.GroupBy, ", "), row.exceptions(), row.Title)
-			}
-			return w.Flush()
+			return listRules(e.stdout, rs, e.width(e.stdout))
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON line for each rule")
 	return cmd
+}
+
+// listRules prints a table. A terminal gets lines that fit its width: what says nothing goes
+// first, then what rules group by, their exceptions, and ends of titles. Width 0 is no terminal.
+func listRules(out io.Writer, rs *detect.RuleSet, width int) error {
+	rows := [][]string{{"ID", "SEVERITY", "MODE", "DETECTOR", "WINDOW", "GROUP BY", "EXCEPTIONS", "TITLE"}}
+	const mode, groupBy, exceptions, title = 2, 5, 6, 7
+	for _, r := range rs.Rules() {
+		row := rowOf(r)
+		rows = append(rows, []string{row.ID, row.Severity, row.Mode, row.Detector, row.Window, strings.Join(row.GroupBy, ", "), row.exceptions(), row.Title})
+	}
+	longest := make([]int, title+1)
+	same := []bool{mode: true, exceptions: true, title: false} // and said nowhere
+	for _, row := range rows[1:] {
+		same[mode] = same[mode] && row[mode] == detect.ModeAlert.String()
+		same[exceptions] = same[exceptions] && row[exceptions] == ""
+	}
+	for _, row := range rows {
+		for i, cell := range row {
+			longest[i] = max(longest[i], utf8.RuneCountInString(cell))
+		}
+	}
+	if width > 0 {
+		rest := width
+		for i, n := range longest {
+			switch {
+			case i == groupBy || i == title:
+			case same[i]:
+				longest[i] = 0
+			default:
+				rest -= n + 2
+			}
+		}
+		const least = 12 // characters of a group, of which fewer say nothing
+		if longest[groupBy] = min(longest[groupBy], rest-longest[title]-2); longest[groupBy] < least {
+			longest[groupBy] = 0
+			if longest[title] > rest && longest[exceptions] > 0 {
+				rest += longest[exceptions] + 2
+				longest[exceptions] = 0
+			}
+			longest[title] = max(least, min(longest[title], rest))
+		}
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		var cells []string
+		for i, cell := range row {
+			if longest[i] > 0 {
+				cells = append(cells, cut(cell, longest[i]))
+			}
+		}
+		fmt.Fprintln(w, strings.Join(cells, "\t"))
+	}
+	return w.Flush()
+}
+
+// cut shortens a text to n characters.
+func cut(s string, n int) string {
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return string([]rune(s)[:n-1]) + "…"
 }
 
 func printRulesJSON(w io.Writer, rs *detect.RuleSet) error {

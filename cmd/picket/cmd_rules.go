@@ -146,7 +146,7 @@ The exit code is 1 when a test fails, and 78 when a rule cannot be loaded.`,
 			return e.showTests(len(rs.Rules()), results)
 		},
 	}
-	cmd.Flags().StringVar(&run, "run", "", "only tests whose \"id name\" matches this regular `expression`")
+	cmd.Flags().StringVar(&run, "run", "", "only tests whose \"id name\" matches this regular `expression`; with --coverage, only rules whose id does")
 	completeFlag(cmd, "run", e.completeRules)
 	cmd.Flags().StringVar(&junit, "junit", "", "also write a JUnit report to this `file`")
 	cmd.Flags().StringVar(&before, "diff", "", "show which tests end otherwise than by the rules of this `folder`")
@@ -158,8 +158,9 @@ The exit code is 1 when a test fails, and 78 when a rule cannot be loaded.`,
 }
 
 func (e *env) showTests(rules int, results []detect.TestResult) error {
-	failed := 0
+	failed, tested := 0, map[string]bool{}
 	for _, r := range results {
+		tested[r.Rule.Info.ID] = true
 		if r.Failed != "" {
 			failed++
 		}
@@ -173,7 +174,11 @@ func (e *env) showTests(rules int, results []detect.TestResult) error {
 			fmt.Fprintf(e.stdout, "%sFAIL%s %s: %s\n     %s:%d: %s\n", red, plain, r.Rule.Info.ID, r.Case.Name, r.Case.File, r.Case.Line, r.Failed)
 		}
 	}
-	fmt.Fprintf(e.stdout, "%s, %s: %d passed, %d failed\n", count(rules, "rule"), count(len(results), "test"), len(results)-failed, failed)
+	of := count(rules, "rule")
+	if len(tested) < rules {
+		of = fmt.Sprintf("%d of %s", len(tested), of)
+	}
+	fmt.Fprintf(e.stdout, "%s, %s: %d passed, %d failed\n", of, count(len(results), "test"), len(results)-failed, failed)
 	switch {
 	case failed > 0:
 		return &exitError{code: exitFailure}

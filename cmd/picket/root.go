@@ -219,6 +219,15 @@ func (e *env) terminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// width is how many characters a line of the terminal w has; 0 where it is none.
+func (e *env) width(w io.Writer) int {
+	if f, ok := w.(interface{ Fd() uintptr }); ok {
+		n, _, _ := term.GetSize(int(f.Fd())) // 0 with its error
+		return n
+	}
+	return 0
+}
+
 // color reports whether w may get colours: see no-color.org.
 func (e *env) color(w io.Writer) bool {
 	if v, ok := e.lookup("NO_COLOR"); ok && v != "" {
