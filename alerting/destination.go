@@ -24,7 +24,7 @@ type Incident struct {
 
 	// Unsure means that an earlier attempt may have arrived. A destination
 	// that can find its own messages looks before it sends.
-	Unsure bool `json:"unsure"`
+	Unsure bool `json:"may_repeat"`
 }
 
 // Told is what a destination said last about an incident.

@@ -22,6 +22,8 @@ type NotifierOptions struct {
 	// a person acts (SetupError), and tries again once a minute. Without it such
 	// an alert is a failed delivery.
 	HoldSetup bool
+	// Clean says that no other Notifier was in the middle of a send: the first one repeats nothing.
+	Clean   bool
 	Observe   Observer
 	Log       *slog.Logger
 }
@@ -73,7 +75,7 @@ func NewNotifier(d Destination, o NotifierOptions) *Notifier {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	n := &Notifier{dest: d, opt: o, incidents: map[string]*list.Element{}, order: list.New(), unsure: true}
+	n := &Notifier{dest: d, opt: o, incidents: map[string]*list.Element{}, order: list.New(), unsure: !o.Clean}
 	if o.MinSeverity != "" {
 		n.min = SeverityRank(o.MinSeverity)
 	}

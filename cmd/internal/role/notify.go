@@ -44,7 +44,9 @@ func (t *Teller) Assign(given []kafka.Assignment) (map[int32]int64, error) {
 		t.unsaid = nil // the new owner finds out by asking the destination
 		return nil, nil
 	}
-	n := alerting.NewNotifier(t.Destination, t.Options)
+	o := t.Options
+	o.Clean = !slices.ContainsFunc(given, func(a kafka.Assignment) bool { return a.Moved || a.DeclaredEnd >= 0 })
+	n := alerting.NewNotifier(t.Destination, o)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	err := t.Scan(ctx, t.Deliveries, func(r kafka.Record) error {
@@ -68,8 +70,8 @@ func (t *Teller) Assign(given []kafka.Assignment) (map[int32]int64, error) {
 	return nil, nil
 }
 
-// work tells the batch's alerts in order and writes down what became of each.
-// A crash between the two is why a Notifier begins unsure.
+// work tells the batch's alerts in order and writes down what became of each. A crash between
+// the two leaves the batch declared, and is why the next Notifier begins unsure.
 func (t *Teller) work(ctx, inHand context.Context, b kafka.Batch) error {
 	ctx, stop := until(ctx, t.Consumer.Rebalancing())
 	defer stop()
