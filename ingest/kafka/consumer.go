@@ -22,7 +22,7 @@ type ConsumerOptions struct {
 	InstanceID string
 
 	MaxRows  int           // of a batch; 10,000
-	MaxBytes int           // of a batch; 16 MiB; one record more is possible
+	MaxBytes int           // that a batch unpacks to; 16 MiB; one stored batch more is possible
 	MaxWait  time.Duration // how long Poll waits for a first record; 500 ms
 	Linger   time.Duration // how long it then waits for more; 0: takes what is there
 	// Pace is how far apart batches begin, and (up to 100 ms) the fetches of a partition, while
@@ -93,9 +93,8 @@ type Consumer struct {
 	parts    atomic.Pointer[[]*part] // replaced whole at each generation
 	turn     int                     // which partition Poll looks at first, for fairness
 
-	unpacker unpacker
-	pool     pool
-	lists    [][]Record // of committed ranges, to be used again
+	pool    pool    // of what was fetched
+	readers readers // of ranges
 
 	held     Batch // handed out, or about to be, and not committed yet
 	declared bool
@@ -126,7 +125,8 @@ func NewConsumer(cfg Config, opts ConsumerOptions) (*Consumer, error) {
 			instance: opts.InstanceID, session: opts.SessionTimeout, coordinator: -1,
 		},
 	}
-	c.unpacker.limit, c.pool.most = opts.MaxBatchBytes, opts.MaxBytes+opts.PrefetchBytes
+	c.pool.most = opts.MaxBytes + opts.PrefetchBytes
+	c.readers.limit, c.readers.stats, c.readers.log = opts.MaxBatchBytes, &c.stats, opts.Logger
 	c.parts.Store(&[]*part{})
 	return c, nil
 }
@@ -262,7 +262,7 @@ func (c *Consumer) Close(ctx context.Context) error {
 	err := c.endGeneration(ctx)
 	c.closed = true
 	err = errors.Join(err, c.member.leave(ctx))
-	c.unpacker.close()
+	c.readers.close()
 	hangUp(c.client)
 	if err != nil {
 		return fmt.Errorf("close the consumer of %s in group %s: %w", c.opts.Topic, c.opts.Group, err)
@@ -282,10 +282,9 @@ func (c *Consumer) startReading(parts []*part) {
 	for _, p := range parts {
 		p.fetcher = &fetcher{
 			client: c.client, clientID: c.cfg.clientID(), topic: c.opts.Topic, partition: p.id, maxBytes: each, pace: min(c.opts.Pace, mostPace),
-			pool: &c.pool, stats: &c.stats, log: c.log, out: make(chan chunk), wake: c.wake,
+			pool: &c.pool, readers: &c.readers, stats: &c.stats, log: c.log, out: make(chan chunk), wake: c.wake,
 		}
 		p.fetcher.highWater.Store(p.next)
-		p.ratio = 4
 	}
 	slices.SortFunc(parts, func(a, b *part) int { return cmp.Compare(a.id, b.id) })
 	c.parts.Store(&parts)

@@ -29,13 +29,15 @@ func TestEveryRecordOnceInOrder(t *testing.T) {
 				if r.Begin != next[r.Partition] {
 					t.Fatalf("partition %d: range begins at %d, want %d", r.Partition, r.Begin, next[r.Partition])
 				}
-				for i, rec := range r.Records {
+				i := 0
+				for rec := range r.All() {
 					if rec.Offset != r.Begin+int64(i) || string(rec.Value) != fmt.Sprint(rec.Offset) {
 						t.Fatalf("record %d of %s has offset %d and value %q", i, show(b), rec.Offset, rec.Value)
 					}
 					if age := time.Since(rec.Append); age < -time.Minute || age > 5*time.Minute {
 						t.Fatalf("append time %s is not now", rec.Append)
 					}
+					i++
 				}
 				next[r.Partition] = r.End
 			}
@@ -73,7 +75,11 @@ func TestDeclaredBatchIsRedoneExactly(t *testing.T) {
 		if len(given) != 1 || given[0].Committed != 10 || given[0].DeclaredEnd != 20 || given[0].New {
 			t.Errorf("assignment %+v, want [10,20) declared", given)
 		}
-		if got := string(redo.Ranges[0].Records[9].Value); got != "19" {
+		got := ""
+		for rec := range redo.Ranges[0].All() {
+			got = string(rec.Value)
+		}
+		if got != "19" {
 			t.Errorf("last record is %s, want 19", got)
 		}
 		commit(t, c, redo)

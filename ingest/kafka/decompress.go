@@ -60,23 +60,35 @@ func (u *unpacker) unpack(dst []byte, codec int8, b []byte) (out []byte, err err
 	return out, nil
 }
 
-// size guesses how much b unpacks to, from what it says of itself or else as the one before.
-func (u *unpacker) size(codec int8, b []byte, ratio float64) int {
-	n := int(float64(len(b))*ratio*1.1) + 1024
+// unpackedSize is how much b unpacks to, if it can be unpacked and that is easy to find: neither
+// gzip nor zstd says it in a way that cannot lie.
+func unpackedSize(codec int8, b []byte) (n int, known bool) {
 	switch compress.Compression(codec) {
 	case compress.None:
-		n = len(b)
+		return len(b), true
 	case compress.Snappy:
-		if d, err := s2.DecodedLen(b); err == nil && !bytes.HasPrefix(b, xerial) {
-			n = d
+		if !bytes.HasPrefix(b, xerial) {
+			n, _ = s2.DecodedLen(b)
+			return n, true
 		}
-	case compress.Zstd:
-		var h zstd.Header
-		if h.Decode(b) == nil && h.HasFCS {
-			n = int(min(h.FrameContentSize, uint64(u.limit))) + 64
+		for b = b[min(16, len(b)):]; len(b) > 4; {
+			size := int(min(uint64(binary.BigEndian.Uint32(b)), uint64(len(b)-4)))
+			one, _ := s2.DecodedLen(b[4 : 4+size])
+			n, b = n+one, b[4+size:]
 		}
+		return n, true
+	case compress.Lz4:
+		_ = lz4Blocks(b, func(block []byte, stored, _ bool, _ int) error {
+			if !stored {
+				n += lz4Length(block)
+			} else {
+				n += len(block)
+			}
+			return nil
+		})
+		return n, true
 	}
-	return min(n, u.limit+64)
+	return 0, false
 }
 
 func (u *unpacker) unzstd(dst, b []byte) ([]byte, error) {
@@ -140,10 +152,11 @@ func (u *unpacker) snappyBlock(dst, b []byte, limit int) ([]byte, error) {
 	return dst, nil
 }
 
-// unlz4 reads a frame of lz4. Its checksums are not looked at: the batch has one of its own.
-func (u *unpacker) unlz4(dst, b []byte) ([]byte, error) {
+// lz4Blocks gives the blocks of a frame of lz4. Its checksums are not looked at: the batch has one
+// of its own.
+func lz4Blocks(b []byte, give func(block []byte, stored, alone bool, most int) error) error {
 	if len(b) < 7 || binary.LittleEndian.Uint32(b) != 0x184D2204 {
-		return nil, errors.New("not a frame")
+		return errors.New("not a frame")
 	}
 	const (
 		independent, blockSum, sized, dict = 1 << 5, 1 << 4, 1 << 3, 1
@@ -157,34 +170,22 @@ func (u *unpacker) unlz4(dst, b []byte) ([]byte, error) {
 	if flags&dict != 0 {
 		head += 4
 	}
-	from, rest := len(dst), b[min(head, len(b)):]
+	rest := b[min(head, len(b)):]
 	for {
 		if len(rest) < 4 {
-			return nil, io.ErrUnexpectedEOF
+			return io.ErrUnexpectedEOF
 		}
 		word := binary.LittleEndian.Uint32(rest)
 		n := int(word &^ stored)
 		rest = rest[4:]
 		if n == 0 {
-			return dst, nil
+			return nil
 		}
 		if n > len(rest) {
-			return nil, io.ErrUnexpectedEOF
+			return io.ErrUnexpectedEOF
 		}
-		if word&stored != 0 {
-			dst = append(dst, rest[:n]...)
-		} else {
-			var before []byte
-			if flags&independent == 0 {
-				before = dst[max(from, len(dst)-64<<10):]
-			}
-			var err error
-			if dst, err = lz4Block(dst, rest[:n], before, most); err != nil {
-				return nil, err
-			}
-		}
-		if len(dst)-from > u.limit {
-			return nil, errTooLarge
+		if err := give(rest[:n], word&stored != 0, flags&independent != 0, most); err != nil {
+			return err
 		}
 		rest = rest[n:]
 		if flags&blockSum != 0 {
@@ -193,18 +194,62 @@ func (u *unpacker) unlz4(dst, b []byte) ([]byte, error) {
 	}
 }
 
-// lz4Block unpacks one block, whose size nobody knows before. It is at most the frame's.
-func lz4Block(dst, b, before []byte, most int) ([]byte, error) {
-	for room := min(max(cap(dst)-len(dst), 2*len(b)), most); ; room = min(2*room, most) {
-		dst = slices.Grow(dst, room)
-		n, err := lz4.UncompressBlockWithDict(b, dst[len(dst):len(dst)+room], before)
-		if err == nil {
-			return dst[:len(dst)+n], nil
+func (u *unpacker) unlz4(dst, b []byte) ([]byte, error) {
+	from := len(dst)
+	err := lz4Blocks(b, func(block []byte, stored, alone bool, most int) error {
+		n := len(block)
+		if !stored {
+			n = lz4Length(block)
 		}
-		if room == most {
-			return nil, err
+		switch {
+		case len(dst)-from+n > u.limit:
+			return errTooLarge
+		case stored:
+			dst = append(dst, block...)
+			return nil
+		case n > most:
+			return errors.New("a block is larger than its frame allows")
 		}
+		var before []byte
+		if !alone {
+			before = dst[max(from, len(dst)-64<<10):]
+		}
+		dst = slices.Grow(dst, n)
+		got, err := lz4.UncompressBlockWithDict(block, dst[len(dst):len(dst)+n], before)
+		dst = dst[:len(dst)+got]
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
+	return dst, nil
+}
+
+// lz4Length is how much a block unpacks to, if it can be: the sum of its literals and matches.
+func lz4Length(b []byte) (n int) {
+	for i := 0; i < len(b); {
+		token := b[i]
+		i++
+		literals, match := int(token>>4), int(token&15)
+		if literals == 15 {
+			for more := byte(255); more == 255 && i < len(b); i++ {
+				more = b[i]
+				literals += int(more)
+			}
+		}
+		n += literals
+		if i += literals + 2; i > len(b) { // the last has no match
+			break
+		}
+		if match == 15 {
+			for more := byte(255); more == 255 && i < len(b); i++ {
+				more = b[i]
+				match += int(more)
+			}
+		}
+		n += match + 4
+	}
+	return n
 }
 
 func (u *unpacker) close() {

@@ -78,6 +78,9 @@ func TestUnpackGivesWhatWasPacked(t *testing.T) {
 		}
 		for how, x := range in {
 			exact := x.codec != compress.Zstd // whose window counts, too
+			if n, known := unpackedSize(int8(x.codec), x.b); known == (x.codec == compress.Gzip || x.codec == compress.Zstd) || known && n != len(plain) {
+				t.Errorf("%s as %s: %d bytes (%t) before it is unpacked, want %d", name, how, n, known, len(plain))
+			}
 			u := unpacker{limit: len(plain)}
 			if !exact {
 				u.limit = 16 << 20
@@ -120,6 +123,9 @@ func FuzzUnpack(f *testing.F) {
 		got, err := u.unpack(nil, codec, b)
 		if len(got) > limit {
 			t.Fatalf("%d bytes", len(got))
+		}
+		if n, known := unpackedSize(codec, b); known && (n < 0 || err == nil && n != len(got)) {
+			t.Fatalf("%d bytes are %d", n, len(got)) // what a batch is let in by
 		}
 		c := compress.Compression(codec)
 		if c != compress.Snappy && c != compress.Lz4 {

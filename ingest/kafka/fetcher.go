@@ -35,6 +35,7 @@ type fetcher struct {
 	maxBytes  int32 // what one fetch asks for
 	pace      time.Duration
 	pool      *pool
+	readers   *readers
 	stats     *Stats
 	log       *slog.Logger
 
@@ -122,6 +123,7 @@ func (f *fetcher) deliver(ctx context.Context, offset int64, got fetched) (next 
 			break
 		}
 		if s.end > offset {
+			f.readers.weigh(&s)
 			c.batches, c.next = append(c.batches, s), max(c.next, s.end)
 			f.stats.Bytes.Add(int64(s.size))
 		}

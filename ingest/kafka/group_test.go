@@ -113,7 +113,7 @@ func TestRebalance(t *testing.T) {
 					}
 					var read []string
 					for _, r := range b.Ranges {
-						for _, rec := range r.Records {
+						for rec := range r.All() {
 							read = append(read, fmt.Sprint(r.Partition, rec.Offset))
 						}
 					}

@@ -21,12 +21,12 @@ const (
 )
 
 // holder is a consumer of one partition whose fetcher has sent the stored batches, each of one offset.
-func holder(t *testing.T, batches [][]byte) (*Consumer, *part) {
+func holder(t *testing.T, limit int, batches [][]byte) (*Consumer, *part) {
 	t.Helper()
 	c := &Consumer{opts: ConsumerOptions{Topic: "t", MaxRows: 1000, MaxBytes: heldBytes}, log: slog.New(slog.DiscardHandler)}
-	c.unpacker.limit, c.pool.most = heldLimit, heldBytes
-	t.Cleanup(c.unpacker.close)
-	p := &part{redoTo: -1, ratio: 4, have: true, fetcher: &fetcher{out: make(chan chunk)}}
+	c.readers.limit, c.readers.stats, c.readers.log = limit, &c.stats, c.log
+	t.Cleanup(c.readers.close)
+	p := &part{redoTo: -1, have: true, fetcher: &fetcher{out: make(chan chunk)}}
 	c.parts.Store(&[]*part{p})
 	for i, b := range batches {
 		binary.BigEndian.PutUint64(b, uint64(i)) // which the checksum leaves out
@@ -34,27 +34,48 @@ func holder(t *testing.T, batches [][]byte) (*Consumer, *part) {
 		if !ok || s.err != nil || s.first != int64(i) || s.end != int64(i)+1 {
 			t.Fatalf("batch %d: %+v, %t", i, s, ok)
 		}
+		c.readers.weigh(&s)
 		p.cur.batches, p.cur.next = append(p.cur.batches, s), s.end
 	}
 	return c, p
 }
 
-// gatherHeld fills one batch, and says how much memory it holds.
-func gatherHeld(t *testing.T, c *Consumer) (b builder, held int) {
+// gatherHeld fills one batch, and says how much that is unpacked.
+func gatherHeld(t *testing.T, c *Consumer) (b builder, unpacked int) {
 	t.Helper()
 	b = builder{maxRows: c.opts.MaxRows, maxBytes: c.opts.MaxBytes}
 	if err := c.fill(&b); err != nil {
 		t.Fatal(err)
 	}
+	u := unpacker{limit: c.readers.limit}
+	defer u.close()
 	for _, r := range b.ranges {
-		for _, block := range r.memory.blocks {
-			held += cap(block)
+		for _, s := range r.stored {
+			raw, _ := u.open(nil, &s)
+			unpacked += len(raw)
 		}
 	}
-	return b, held + cap((*c.parts.Load())[0].block)
+	return b, unpacked
+}
+
+// read reads a range, and finds that one stored batch of it is in memory at most.
+func read(t *testing.T, c *Consumer, r *Range) (records []Record) {
+	t.Helper()
+	for rec := range r.All() {
+		records = append(records, Record{Offset: rec.Offset, Value: bytes.Clone(rec.Value)})
+	}
+	if n := len(c.readers.free); n != 1 || cap(c.readers.free[0].plain) > 2*c.readers.limit {
+		t.Fatalf("%d readers, the first with %d KiB", n, cap(c.readers.free[0].plain)>>10)
+	}
+	return records
 }
 
 func storedAs(t *testing.T, codec kgo.Compression, raw []byte, count int32) []byte {
+	t.Helper()
+	return storedPacked(codec, mustPack(t, codec, raw), count)
+}
+
+func mustPack(t *testing.T, codec kgo.Compression, raw []byte) []byte {
 	t.Helper()
 	packed, err := pack(nil, codec, raw)
 	if codec == kgo.Zstd { // as a stream its window alone is more than the limit
@@ -66,7 +87,7 @@ func storedAs(t *testing.T, codec kgo.Compression, raw []byte, count int32) []by
 	if err != nil {
 		t.Fatal(err)
 	}
-	return storedPacked(codec, packed, count)
+	return packed
 }
 
 func storedPacked(codec kgo.Compression, packed []byte, count int32) []byte {
@@ -76,40 +97,75 @@ func storedPacked(codec kgo.Compression, packed []byte, count int32) []byte {
 	return b
 }
 
-// What yields no record takes no memory, whatever it unpacks to or claims to, and whatever is beside it.
-func TestWhatYieldsNoRecordsHoldsNoMemory(t *testing.T) {
+// What yields no record costs what is beside it nothing, whatever it unpacks to or claims to.
+func TestWhatYieldsNoRecordsIsPassed(t *testing.T) {
 	noise := make([]byte, heldLimit)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(noise)
 	for name, bad := range map[string]struct {
-		batch      []byte
-		unreadable int
+		batch               []byte
+		records, unreadable int // of twelve
 	}{
-		"no records in it":        {storedAs(t, kgo.Zstd, bytes.Repeat([]byte{0xFF}, heldLimit), 1), 12},
-		"a good record, then bad": {storedAs(t, kgo.Lz4, append(makeRecords("x"), bytes.Repeat([]byte{0xFF}, heldLimit/2)...), 2), 12},
-		"none claimed":            {storedAs(t, kgo.Gzip, make([]byte, heldLimit), 0), 0},
-		"of another offset":       {storedAs(t, kgo.Lz4, appendRecord(nil, 5, &Record{Value: make([]byte, heldLimit/2)}), 1), 0},
-		"not packed":              {storedAs(t, kgo.Compression(0), noise, 1), 12},
-		"snappy that lies":        {storedPacked(kgo.Snappy, append(binary.AppendUvarint(nil, heldLimit), 1, 2, 3), 1), 12},
-		"zstd that lies":          {storedPacked(kgo.Zstd, lyingZstd(), 1), 12},
+		"no records in it":        {storedAs(t, kgo.Zstd, bytes.Repeat([]byte{0xFF}, heldLimit), 1), 0, 12},
+		"a good record, then bad": {storedAs(t, kgo.Lz4, append(makeRecords("good"), bytes.Repeat([]byte{0xFF}, heldLimit/2)...), 2), 12, 0},
+		"none claimed":            {storedAs(t, kgo.Gzip, make([]byte, heldLimit), 0), 0, 0},
+		"of another offset":       {storedAs(t, kgo.Lz4, appendRecord(nil, 5, &Record{Value: make([]byte, heldLimit/2)}), 1), 0, 0},
+		"not packed":              {storedAs(t, kgo.Compression(0), noise, 1), 0, 12},
+		"snappy that lies":        {storedPacked(kgo.Snappy, append(binary.AppendUvarint(nil, heldLimit), 1, 2, 3), 1), 0, 12},
+		"zstd that lies":          {storedPacked(kgo.Zstd, lyingZstd(), 1), 0, 12},
 	} {
 		var batches [][]byte
 		for range 12 {
 			batches = append(batches, storedAs(t, kgo.Lz4, makeRecords("good"), 1), bytes.Clone(bad.batch))
 		}
-		c, p := holder(t, batches)
-		c.pool.poison = true
-		b, held := gatherHeld(t, c)
-		r := b.ranges[0]
-		if len(r.Records) != 12 || len(r.Unreadable) != bad.unreadable || r.End != 24 || p.next != 24 {
-			t.Errorf("%s: %d records, %d unreadable, end %d; want 12, %d, 24", name, len(r.Records), len(r.Unreadable), r.End, bad.unreadable)
-		}
-		for i, rec := range r.Records {
-			if rec.Offset != int64(2*i) || string(rec.Value) != "good" {
-				t.Fatalf("%s: record %d is %d, %q", name, i, rec.Offset, rec.Value)
+		c, p := holder(t, heldLimit, batches)
+		c.pool.poison, c.readers.poison = true, true
+		good, unreadable, next := 0, 0, int64(0)
+		for p.have {
+			b, _ := gatherHeld(t, c)
+			r := &b.ranges[0]
+			for again := range 2 {
+				for _, rec := range read(t, c, r) {
+					if string(rec.Value) != "good" {
+						t.Fatalf("%s: record %d is %q", name, rec.Offset, rec.Value)
+					}
+					good += again
+				}
 			}
+			unreadable += len(r.Unreadable)
+			if r.Begin != next || r.End <= next {
+				t.Fatalf("%s: [%d,%d) after %d", name, r.Begin, r.End, next)
+			}
+			next = r.End
 		}
-		if held > 3*heldLimit {
-			t.Errorf("%s: %d KiB are held for %d bytes of records", name, held>>10, b.bytes)
+		if good != 12+bad.records || unreadable != bad.unreadable || next != 24 {
+			t.Errorf("%s: %d records, %d unreadable, end %d; want %d, %d, 24", name, good, unreadable, next, 12+bad.records, bad.unreadable)
+		}
+	}
+}
+
+// A stored batch that breaks off has the records before that, and what is left is told once in
+// each range that has a part of it.
+func TestWhatIsBeforeTheDamageIsRead(t *testing.T) {
+	raw := append(makeRecords("0", "1", "2", "3", "4"), 0xFF)
+	now := time.UnixMilli(0)
+	s, _, ok := cutBatch(makeBatch(10, int16(kgo.Lz4), now, now, mustPack(t, kgo.Lz4, raw), 9))
+	if !ok {
+		t.Fatal("not whole")
+	}
+	c, _ := holder(t, heldLimit, nil)
+	for _, x := range []struct {
+		begin, end int64
+		first      string
+		n          int
+		from, to   int64
+	}{{10, 19, "0", 5, 15, 19}, {12, 19, "2", 3, 15, 19}, {10, 14, "0", 4, 0, 0}, {14, 17, "4", 1, 15, 17}, {16, 18, "", 0, 16, 18}} {
+		r := Range{Begin: x.begin, End: x.end, stored: []storedBatch{s}, from: &c.readers}
+		got := read(t, c, &r)
+		if len(got) != x.n || x.n > 0 && string(got[0].Value) != x.first {
+			t.Errorf("[%d,%d): %v, want %d from %s on", x.begin, x.end, got, x.n, x.first)
+		}
+		if u := r.Unreadable; len(u) > 1 || (len(u) == 0) != (x.to == 0) || len(u) == 1 && (u[0].Begin != x.from || u[0].End != x.to) {
+			t.Errorf("[%d,%d): unreadable %+v, want [%d,%d)", x.begin, x.end, u, x.from, x.to)
 		}
 	}
 }
@@ -121,7 +177,7 @@ func lyingZstd() []byte {
 	return append(b, 1, 0, 0) // the last block, of nothing
 }
 
-// A batch is as large as what it holds: headers, those that are dropped, and what no record is of.
+// A batch is as large as what it unpacks to: headers, those that are dropped, and what no record is of.
 func TestABatchHoldsWhatItMay(t *testing.T) {
 	big := make([]byte, heldLimit*3/4)
 	many := make([]Header, 300)
@@ -160,17 +216,14 @@ func TestABatchHoldsWhatItMay(t *testing.T) {
 // wantHeld takes the batches as many times as it needs, which finds each record once and in order.
 func wantHeld(t *testing.T, name string, limit int, batches [][]byte) {
 	t.Helper()
-	c, p := holder(t, batches)
-	c.unpacker.limit = limit
+	c, p := holder(t, limit, batches)
 	next := int64(0)
 	for p.have {
-		b, held := gatherHeld(t, c)
-		r := b.ranges[0]
-		for i := range r.Records {
-			held += 40 * cap(r.Records[i].Headers)
-		}
-		if most := 2*heldBytes + 2<<20; held > most || r.Begin != next || len(r.Records) != int(r.End-r.Begin) || r.End == r.Begin {
-			t.Fatalf("%s: [%d,%d) has %d records (%v) and holds %d KiB, want from %d on and at most %d KiB", name, r.Begin, r.End, len(r.Records), r.Unreadable[:min(1, len(r.Unreadable))], held>>10, next, most>>10)
+		b, unpacked := gatherHeld(t, c)
+		r := &b.ranges[0]
+		got := len(read(t, c, r))
+		if most := heldBytes + limit; unpacked > most || r.Begin != next || got != int(r.End-r.Begin) || got == 0 {
+			t.Fatalf("%s: [%d,%d) has %d records (%v) and unpacks to %d KiB, want from %d on and at most %d KiB", name, r.Begin, r.End, got, r.Unreadable[:min(1, len(r.Unreadable))], unpacked>>10, next, most>>10)
 		}
 		next = r.End
 		c.release(b.ranges)
@@ -187,25 +240,10 @@ func TestARedoIsWholeWhateverItHolds(t *testing.T) {
 	for range 40 {
 		batches = append(batches, bytes.Clone(one))
 	}
-	c, p := holder(t, batches)
+	c, p := holder(t, heldLimit, batches)
 	p.redoTo = 30
 	b, _ := gatherHeld(t, c)
-	if r := b.ranges[0]; len(b.ranges) != 1 || !r.Redo || r.Begin != 0 || r.End != 30 || len(r.Records) != 30 || !b.full() {
-		t.Errorf("[%d,%d) with %d records, redo %t, full %t; want all of [0,30)", r.Begin, r.End, len(r.Records), r.Redo, b.full())
-	}
-}
-
-// Records that were handed out, or not at all, do not stay reachable.
-func TestCutRecordsAreForgotten(t *testing.T) {
-	c, p := holder(t, [][]byte{
-		storedAs(t, kgo.Zstd, bytes.Repeat(makeRecords("x"), 50), 50),
-		storedAs(t, kgo.Zstd, append(bytes.Repeat(makeRecords("x"), 40), 0xFF), 41),
-		storedAs(t, kgo.Zstd, makeRecords("y"), 1),
-	})
-	gatherHeld(t, c)
-	for i, r := range p.cutInto[len(p.cutInto):cap(p.cutInto)] {
-		if r.Value != nil {
-			t.Fatalf("record %d beyond the last batch is still there", i)
-		}
+	if r := b.ranges[0]; len(b.ranges) != 1 || !r.Redo || r.Begin != 0 || r.End != 30 || len(read(t, c, &r)) != 30 || !b.full() {
+		t.Errorf("[%d,%d) with %d records, redo %t, full %t; want all of [0,30)", r.Begin, r.End, r.Len(), r.Redo, b.full())
 	}
 }

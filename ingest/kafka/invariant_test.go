@@ -27,7 +27,7 @@ func (l *ledger) write(b kafka.Batch) {
 	defer l.mu.Unlock()
 	for _, r := range b.Ranges {
 		name, value := fmt.Sprintf("%d:%d-%d", r.Partition, r.Begin, r.End), ""
-		for _, rec := range r.Records {
+		for rec := range r.All() {
 			value += string(rec.Value) + ","
 		}
 		if end, ok := l.ends[r.Partition][r.Begin]; ok {

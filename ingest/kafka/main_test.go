@@ -115,8 +115,12 @@ func commit(t testing.TB, c *kafka.Consumer, b kafka.Batch) {
 // show renders a batch as "p[begin,end)=first..last" with its flags.
 func show(b kafka.Batch) string {
 	var s []string
-	for _, r := range b.Ranges {
-		x := fmt.Sprintf("%d[%d,%d)x%d", r.Partition, r.Begin, r.End, len(r.Records))
+	for i := range b.Ranges {
+		r, n := &b.Ranges[i], 0
+		for range r.All() {
+			n++
+		}
+		x := fmt.Sprintf("%d[%d,%d)x%d", r.Partition, r.Begin, r.End, n)
 		if r.Redo {
 			x += " redo"
 		}

@@ -61,7 +61,7 @@ func TestBrokerOutage(t *testing.T) {
 					t.Fatalf("range begins at %d, and everything was done to %d", r.Begin, next)
 				}
 				next = r.End
-				for _, rec := range r.Records {
+				for rec := range r.All() {
 					seen[string(rec.Value)] = true
 				}
 			}

@@ -28,12 +28,6 @@ type part struct {
 	cur  chunk // what is left of the chunk in hand: [next, cur.next)
 	have bool
 	gap  bool // the next range begins after a jump
-
-	left    []Record     // of the stored batch that was opened last, in order
-	cutInto []Record     // memory of left
-	bad     []Unreadable // that were opened and not handed out yet
-	block   []byte       // what the last stored batches were unpacked to
-	ratio   float64      // of unpacking the last one
 }
 
 // builder collects the ranges of one batch.
@@ -59,8 +53,14 @@ func (c *Consumer) rangeOf(b *builder, p *part, replay bool) *Range {
 			return &b.ranges[i]
 		}
 	}
-	b.ranges = append(b.ranges, Range{Topic: c.opts.Topic, Partition: p.id, Begin: p.next, End: p.next, Replay: replay, memory: c.newMemory()})
-	return &b.ranges[len(b.ranges)-1]
+	b.ranges = append(b.ranges, c.newRange(p))
+	r := &b.ranges[len(b.ranges)-1]
+	r.Replay = replay
+	return r
+}
+
+func (c *Consumer) newRange(p *part) Range {
+	return Range{Topic: c.opts.Topic, Partition: p.id, Begin: p.next, End: p.next, from: &c.readers, held: &held{}}
 }
 
 // behind is how many offsets of p the log has that were not handed out, as far as is known.
@@ -151,7 +151,6 @@ func (p *part) load() (bool, error) {
 		return false, c.err
 	case c.reset: // the log is another one now: nothing that was declared in it can be redone
 		p.next, p.replayTo, p.redoTo, p.redo, p.gap = c.next, c.next, -1, nil, true
-		p.left, p.bad = nil, nil
 		return false, nil
 	}
 	p.have = c.next > p.next
@@ -160,44 +159,36 @@ func (p *part) load() (bool, error) {
 
 // move hands out what is in hand, up to offset limit and the batch's size.
 func (c *Consumer) move(p *part, r *Range, b *builder, limit int64) {
-	m, end := r.memory, min(p.cur.next, limit)
-	for {
-		for len(p.left) == 0 && len(p.cur.batches) > 0 && p.cur.batches[0].first < limit {
-			if b != nil && b.full() {
-				end = max(p.next, p.cur.batches[0].first)
-				break
-			}
-			c.open(p, r)
-		}
-		n := 0
-		for n < len(p.left) && p.left[n].Offset < limit && (b == nil || !b.full()) {
-			if b != nil {
-				b.rows++
-				b.bytes += p.left[n].held()
-			}
-			n++
-		}
-		if n == 0 {
+	end := min(p.cur.next, limit)
+	for at := p.next; len(p.cur.batches) > 0; p.cur.batches = p.cur.batches[1:] {
+		s := &p.cur.batches[0]
+		if s.first >= limit {
 			break
 		}
-		if cap(m.records)-len(m.records) < n && b != nil { // room for what is on its way, instead of doubling
-			share := int64(b.maxRows / max(1, len(b.only), len(b.ranges)))
-			m.records = slices.Grow(m.records, n+int(min(p.behind(), share)))
+		from, to := max(at, s.first), min(s.end, limit)
+		switch {
+		case to <= from: // handed out before
+			continue
+		case s.control():
+			c.stats.Control.Add(1)
+			continue
+		case b != nil && b.full():
+			to = from
+		case b != nil:
+			to = min(to, from+b.room(s))
 		}
-		m.records, p.left = append(m.records, p.left[:n]...), p.left[n:]
-	}
-	if len(p.left) > 0 && p.left[0].Offset < limit {
-		end = p.left[0].Offset // what lies between is no data
-	}
-	r.Records = m.records
-	for len(p.bad) > 0 && p.bad[0].Begin < end {
-		u := p.bad[0]
-		if u.End > end {
-			p.bad[0].Begin, u.End = end, end
-		} else {
-			p.bad = p.bad[1:]
+		if at = to; to > from {
+			bytes := int(int64(s.weight) * (to - from) / (s.end - s.first))
+			r.stored, r.bytes = append(r.stored, *s), r.bytes+bytes
+			r.stored[len(r.stored)-1].from = from
+			if b != nil {
+				b.rows, b.bytes = b.rows+int(to-from), b.bytes+bytes
+			}
 		}
-		r.Unreadable = append(r.Unreadable, u)
+		if to < s.end {
+			end = to
+			break
+		}
 	}
 	if p.cur.lost {
 		r.Lost += end - p.next
@@ -206,96 +197,24 @@ func (c *Consumer) move(p *part, r *Range, b *builder, limit int64) {
 	r.Gap, p.gap = r.Gap || p.gap, false
 	r.HighWatermark = p.cur.highWater
 	r.End, p.next = end, end
-	if p.have = p.next < p.cur.next; !p.have {
-		c.pool.put(p.cur.body)
+	if p.have = p.next < p.cur.next; !p.have { // what shares it was committed before, or is this range
+		r.held.bodies = append(r.held.bodies, p.cur.body)
 		p.cur = chunk{}
 	}
 }
 
-// open unpacks the next stored batch of the chunk in hand. That happens here and not in the
-// fetcher, so that what is read ahead is in memory as it is stored.
-func (c *Consumer) open(p *part, r *Range) {
-	s := p.cur.batches[0]
-	p.cur.batches = p.cur.batches[1:]
-	if s.end <= p.next {
-		return
-	}
-	if s.control() {
-		c.stats.Control.Add(1)
-		return
-	}
-	began := time.Now()
-	defer func() { c.stats.unpacking.Add(int64(time.Since(began))) }()
-	m := r.memory
-	clear(p.cutInto) // or records further on than the next batch reaches would hold their blocks
-	block, blocks, ratio := p.block, len(m.blocks), p.ratio
-	raw, err := c.unpack(p, &s, m)
-	if err == nil {
-		p.cutInto, err = s.cut(p.cutInto[:0], raw, c.opts.Topic, p.id, p.next)
-		p.left = p.cutInto
-	}
-	if err != nil {
-		p.left = nil
-		c.stats.Unreadable.Add(1)
-		p.bad = append(p.bad, Unreadable{Begin: max(s.first, p.next), End: s.end, Bytes: s.size, Append: s.time(0), Reason: err.Error()})
-		c.log.Error("kafka: a stored batch cannot be read; skipping it", "topic", c.opts.Topic, "partition", p.id,
-			"first", s.first, "end", s.end, "bytes", s.size, "error", err)
-	}
-	if len(p.left) == 0 { // nobody reads what it was unpacked to, and nothing counts it
-		if len(m.blocks) > blocks {
-			c.pool.put(p.block)
-			m.blocks = m.blocks[:blocks]
-		}
-		p.block, p.ratio = block, ratio
-	}
-	c.stats.Records.Add(int64(len(p.left)))
-}
-
-// unpack puts a stored batch behind the one before it in the partition's block. A block goes
-// with the range that finds it full: those that share it were committed before, or are this one.
-// Full is what has no room for the batch as it is, not as it was guessed, so that no more room
-// is lost than batches take.
-func (c *Consumer) unpack(p *part, s *storedBatch, m *memory) ([]byte, error) {
-	if s.err != nil {
-		return nil, s.err
-	}
-	usual := blockSize << min(len(m.blocks), 2)
-	into, fresh := p.block, false
-	if need := c.unpacker.size(s.codec(), s.records, p.ratio); cap(into)-len(into) < need {
-		into, fresh = c.pool.get(max(need, usual)), true
-	}
-	from := len(into)
-	out, err := c.unpacker.unpack(into, s.codec(), s.records)
-	moved := cap(out) != cap(into)
-	if fresh && moved { // by an error, too
-		c.pool.put(into)
-	}
-	if err != nil {
-		return nil, err
-	}
-	raw := out[from:]
-	switch fits := len(raw) <= cap(p.block)-len(p.block); {
-	case !fresh && !moved:
-		p.block = out
-	case fits:
-		p.block = append(p.block, raw...)
-		c.pool.put(out)
-	default:
-		m.blocks = append(m.blocks, p.block)
-		if p.block = out; from > 0 { // earlier records still lie in the old block
-			p.block = append(c.pool.get(max(len(raw), usual)), raw...)
-			c.pool.put(out)
-		}
-	}
-	p.ratio = float64(len(raw)) / float64(max(len(s.records), 1))
-	return p.block[len(p.block)-len(raw):], nil
+// room is how many offsets of a stored batch there is room for.
+func (b *builder) room(s *storedBatch) int64 {
+	each := max(1, int64(s.weight)/(s.end-s.first))
+	return min(int64(b.maxRows-b.rows), int64(b.maxBytes-b.bytes)/each+1)
 }
 
 // fillRedo rebuilds a batch that was found declared, whole and with the same borders,
 // whatever its size: its first declaration had the limits.
 func (c *Consumer) fillRedo(p *part, b *builder) {
 	if p.redo == nil {
-		p.redo = &Range{Topic: c.opts.Topic, Partition: p.id, Begin: p.next, End: p.next, Redo: true, memory: c.newMemory()}
+		r := c.newRange(p)
+		r.Redo, p.redo = true, &r
 	}
 	c.move(p, p.redo, nil, p.redoTo)
 	if p.next == p.redoTo {
@@ -306,10 +225,7 @@ func (c *Consumer) fillRedo(p *part, b *builder) {
 // add puts a finished redo into the batch.
 func (b *builder) add(p *part) {
 	b.ranges = append(b.ranges, *p.redo)
-	b.rows += len(p.redo.Records)
-	for i := range p.redo.Records {
-		b.bytes += p.redo.Records[i].held()
-	}
+	b.rows, b.bytes = b.rows+p.redo.Len(), b.bytes+p.redo.bytes
 	if b.closed == nil {
 		b.closed = map[int32]bool{}
 	}
@@ -338,7 +254,7 @@ func (c *Consumer) giveUpRedo(p *part, b *builder) {
 	c.stats.Lost.Add(lost)
 	c.log.Error("kafka: a declared batch reaches beyond the log's end; the log was truncated", "topic", c.opts.Topic,
 		"partition", p.id, "end", p.next, "declared", p.redoTo, "lost", lost)
-	if p.redo == nil || len(p.redo.Records) == 0 {
+	if p.redo == nil || p.redo.Len() == 0 {
 		p.redo, p.redoTo, p.gap = nil, -1, true
 		return
 	}

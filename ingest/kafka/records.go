@@ -27,13 +27,16 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // storedBatch is one record batch as the broker stores it.
 type storedBatch struct {
 	first, end int64 // [first, end) in offsets, even where records are missing
+	from       int64 // before it, a range has none of them
 	attributes int16
 	firstTime  int64
 	maxTime    int64
 	count      int32
 	records    []byte // compressed as attributes say
 	size       int
+	weight     int   // what it unpacks to
 	err        error // why it cannot be decoded, if known already
+	told       bool  // that it cannot
 }
 
 // cutBatch takes the first batch off b. ok is false when none is there whole: a broker cuts
@@ -82,58 +85,38 @@ func (s *storedBatch) codec() int8 { return int8(s.attributes & attrCodec) }
 
 // decode is for those who keep the records: they lie in memory of their own.
 func (s *storedBatch) decode(topic string, partition int32, from int64, u *unpacker) ([]Record, error) {
-	if s.err != nil {
-		return nil, s.err
-	}
-	raw, err := u.unpack(nil, s.codec(), s.records)
+	raw, err := u.open(nil, s)
 	if err != nil {
 		return nil, err
 	}
-	return s.cut(nil, raw, topic, partition, from)
-}
-
-// cut appends the records at or after from to dst. They share the memory of raw, the batch
-// unpacked. On an error dst is returned as it came.
-func (s *storedBatch) cut(dst []Record, raw []byte, topic string, partition int32, from int64) ([]Record, error) {
-	// A record takes at least 7 bytes, so a forged count cannot make us allocate much.
-	if s.count < 0 || int64(s.count) > int64(len(raw)/7)+1 {
-		return dst, fmt.Errorf("claims %d records in %d bytes", s.count, len(raw))
-	}
-	out, rest := dst, raw
-	unused := 0 // of raw, by any record
+	var out []Record
 	for i := range s.count {
-		length, n := binary.Varint(rest)
-		if n <= 0 || length < 0 || length > int64(len(rest)-n) {
-			clear(out[len(dst):])
-			return dst, fmt.Errorf("record %d of %d: its length is not possible", i+1, s.count)
+		r := Record{Topic: topic, Partition: partition}
+		if raw, err = s.record(&r, i, raw); err != nil {
+			return nil, err
 		}
-		end := n + int(length)
-		var k kmsg.Record
-		if err := k.UnsafeReadFrom(rest[:end]); err != nil {
-			clear(out[len(dst):])
-			return dst, fmt.Errorf("record %d of %d: %w", i+1, s.count, err)
+		if r.Offset >= from && r.Offset < s.end { // a batch is sent whole, even if asked for from its middle
+			out = append(out, r)
 		}
-		rest = rest[end:]
-		offset := s.first + int64(k.OffsetDelta)
-		if offset < from || offset >= s.end {
-			unused += end
-			continue // a batch is sent whole, even if asked for from its middle
-		}
-		r := Record{
-			Topic: topic, Partition: partition, size: int32(end), Offset: offset,
-			Key: k.Key, Value: k.Value, Append: s.time(k.TimestampDelta64),
-		}
-		if h := k.Headers; len(h) > 0 {
-			h = h[:min(len(h), maxRecordMeta)]
-			r.Headers = make([]Header, len(h))
-			for j := range h {
-				r.Headers[j] = Header{Key: h[j].Key, Value: h[j].Value}
-			}
-		}
-		out = append(out, r)
-	}
-	if len(out) > len(dst) { // whoever has the first one holds the rest, too
-		out[len(dst)].size += int32(unused + len(rest))
 	}
 	return out, nil
+}
+
+// record reads record i off raw, and returns the rest. What it reads is a part of raw.
+func (s *storedBatch) record(r *Record, i int32, raw []byte) (rest []byte, err error) {
+	length, n := binary.Varint(raw)
+	if n <= 0 || length < 0 || length > int64(len(raw)-n) {
+		return nil, fmt.Errorf("record %d of %d: its length is not possible", i+1, s.count)
+	}
+	end := n + int(length)
+	var k kmsg.Record
+	if err := k.UnsafeReadFrom(raw[:end]); err != nil {
+		return nil, fmt.Errorf("record %d of %d: %w", i+1, s.count, err)
+	}
+	r.Offset, r.Key, r.Value, r.Append = s.first+int64(k.OffsetDelta), k.Key, k.Value, s.time(k.TimestampDelta64)
+	r.Headers = r.Headers[:0]
+	for _, h := range k.Headers[:min(len(k.Headers), maxRecordMeta)] {
+		r.Headers = append(r.Headers, Header{Key: h.Key, Value: h.Value})
+	}
+	return raw[end:], nil
 }

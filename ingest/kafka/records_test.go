@@ -71,7 +71,7 @@ func TestBombsAndDamageAreReported(t *testing.T) {
 	}{
 		"zstd bomb":     {makeBatch(0, 4, now, now, bomb, 1), "unpacks to more than the limit"},
 		"not zstd":      {makeBatch(0, 4, now, now, []byte("nonsense"), 1), "unpack zstd"},
-		"forged count":  {makeBatch(0, 0, now, now, makeRecords("a"), 1<<30), "claims 1073741824 records"},
+		"forged count":  {makeBatch(0, 0, now, now, makeRecords("a"), 1<<30), "record 2 of 1073741824: its length is not possible"},
 		"unknown codec": {makeBatch(0, 7, now, now, makeRecords("a"), 1), "unknown compression 7"},
 		"damaged":       {damaged, "checksum mismatch"},
 		"cut short":     {makeBatch(0, 0, now, now, makeRecords("a")[:5], 1), "its length is not possible"},

@@ -7,7 +7,6 @@ import (
 
 // Stats counts what a consumer saw since it was made. It may be read from any goroutine.
 type Stats struct {
-	Records     atomic.Int64 // fetched
 	Bytes       atomic.Int64 // fetched, as stored
 	Control     atomic.Int64 // transaction markers, which are not data
 	Unreadable  atomic.Int64 // batches skipped

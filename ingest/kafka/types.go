@@ -1,9 +1,8 @@
 package kafka
 
 import (
-	"cmp"
 	"errors"
-	"slices"
+	"iter"
 	"time"
 )
 
@@ -14,29 +13,22 @@ type Header struct {
 }
 
 // Record is one Kafka record. Append is the broker's append time (LogAppendTime), or the
-// producer's stamp where the broker ignores LogAppendTime (kfake). Key, Value and Headers are
-// the receiver's until their batch is committed; then their memory is used again, so what is
-// kept for longer must be copied. Those of Scan stay as they are.
+// producer's stamp where the broker ignores LogAppendTime (kfake).
 type Record struct {
 	Topic      string
 	Partition  int32
-	size       int32 // unpacked, with headers that were dropped
 	Offset     int64
 	Key, Value []byte
 	Headers    []Header
 	Append     time.Time
 }
 
-// held is how much memory the record takes.
-func (r *Record) held() int { return int(r.size) + 64 + 40*len(r.Headers) }
-
-// Range is the declared part [Begin, End) of one partition. Every record of Records has
-// Begin <= Offset < End; offsets may have gaps (transaction markers).
+// Range is the declared part [Begin, End) of one partition. It is held as it is stored, and All
+// unpacks it. One goroutine may read it at a time.
 type Range struct {
 	Topic      string
 	Partition  int32
 	Begin, End int64
-	Records    []Record
 
 	// Redo: declared by an earlier owner or run, so its effects may exist already.
 	Redo bool
@@ -53,22 +45,25 @@ type Range struct {
 	Gap  bool
 	Lost int64
 
-	// Unreadable parts of the range: a batch that breaks a limit or is corrupt.
+	// Unreadable parts of the range, as All found them: a batch that breaks a limit or is corrupt.
 	Unreadable []Unreadable
 
-	memory *memory // that goes back to the consumer; nil elsewhere
+	stored []storedBatch // that it has a part of, in order
+	from   *readers
+	held   *held             // memory that goes back to the consumer; nil elsewhere
+	given  iter.Seq[*Record] // instead of stored
+	bytes  int               // that it unpacks to
 }
 
-// Part is the range between two of its offsets. It shares the records.
+// Part is the range between two of its offsets.
 func (r *Range) Part(begin, end int64) Range {
-	at := func(offset int64) int {
-		i, _ := slices.BinarySearchFunc(r.Records, offset, func(rec Record, offset int64) int { return cmp.Compare(rec.Offset, offset) })
-		return i
-	}
 	out := *r
-	out.Begin, out.End, out.Records = begin, end, r.Records[at(begin):at(end)]
+	out.Begin, out.End, out.Unreadable = begin, end, nil
 	return out
 }
+
+// Give makes a range of records that are at hand, in order: for twins of a Consumer.
+func (r *Range) Give(records iter.Seq[*Record]) { r.given = records }
 
 // Unreadable is a stored batch of records that was not decoded. It is skipped, so that one
 // bad batch cannot stop a partition; whoever keeps dead letters writes one for it.
@@ -90,11 +85,11 @@ type Batch struct {
 // Empty reports whether there is nothing to do.
 func (b Batch) Empty() bool { return len(b.Ranges) == 0 }
 
-// Len is the number of records.
+// Len is the number of records, counting those that cannot be read.
 func (b Batch) Len() int {
 	n := 0
 	for i := range b.Ranges {
-		n += len(b.Ranges[i].Records)
+		n += b.Ranges[i].Len()
 	}
 	return n
 }

@@ -49,6 +49,7 @@ type correlated struct {
 	windows *detect.Windows
 	decoder detect.SignalDecoder
 	next    int64
+	last    time.Time // when the last record of the batch was appended, if it has one
 	stats   detect.WindowStats
 	open    map[string]bool // ids of alerts that fired and have not settled
 	// said is what the windows answered to the batch in hand and is not durable yet: a
@@ -190,8 +191,8 @@ func (c *Correlator) work(ctx context.Context, b kafka.Batch) error {
 	var losses []loss
 	for i := range b.Ranges {
 		r := &b.Ranges[i]
-		if n := len(r.Records); n > 0 && !r.Replay { // a partition has one range in a batch
-			losses = append(losses, loss{r.Partition, r.Records[n-1].Append, c.parts[r.Partition].shed})
+		if p := c.parts[r.Partition]; !p.last.IsZero() && !r.Replay { // a partition has one range in a batch
+			losses = append(losses, loss{r.Partition, p.last, p.shed})
 			c.over.topic = r.Topic
 		}
 	}
@@ -206,9 +207,10 @@ func (c *Correlator) work(ctx context.Context, b kafka.Batch) error {
 
 // hear gives one partition's records to its windows. The partition is the caller's own.
 func (c *Correlator) hear(p *correlated, ranges []*kafka.Range) {
+	p.last = time.Time{}
 	for _, r := range ranges {
-		for j := range r.Records {
-			rec := &r.Records[j]
+		for rec := range r.All() {
+			p.last = rec.Append
 			if rec.Offset < p.next {
 				continue // taken by the attempt before
 			}

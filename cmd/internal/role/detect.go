@@ -119,10 +119,10 @@ func (d *Detector) work(ctx context.Context, b kafka.Batch) error {
 	for i := range b.Ranges {
 		r := &b.Ranges[i]
 		urgent, others = append(urgent, given[i].urgent...), append(others, given[i].others...)
-		if n := len(r.Records); n > 0 {
-			losses = append(losses, loss{r.Partition, r.Records[n-1].Append, given[i].shed})
+		if at := given[i].last; !at.IsZero() {
+			losses = append(losses, loss{r.Partition, at, given[i].shed})
 			d.over.topic = r.Topic
-			marks = d.mark(marks, detect.Progress{Source: r.Partition, Sources: d.Sources, Begin: r.Begin, End: r.End, Passed: r.Records[n-1].Append})
+			marks = d.mark(marks, detect.Progress{Source: r.Partition, Sources: d.Sources, Begin: r.Begin, End: r.End, Passed: at})
 		}
 	}
 	for _, signals := range [][]kafka.Record{urgent, others} {
@@ -145,6 +145,7 @@ func (d *Detector) work(ctx context.Context, b kafka.Batch) error {
 type judged struct {
 	urgent, others []kafka.Record
 	shed           map[*detect.Rule]uint64
+	last           time.Time // when the last record was appended, if there is one
 }
 
 // leastRoom is how many events a small range counts as: only a flood is to be shed.
@@ -152,12 +153,13 @@ const leastRoom = 100
 
 // judgeRange makes the packs of one range.
 func (d *Detector) judgeRange(l *detectLane, r *kafka.Range) (out judged) {
-	l.collect.Limit(d.MatchesPerEvent * max(len(r.Records), leastRoom))
+	l.collect.Limit(d.MatchesPerEvent * max(r.Len(), leastRoom))
 	before := slices.Clone(l.collect.Shed())
 	l.laps.start()
-	for i := range r.Records {
+	for rec := range r.All() {
 		l.laps.event()
-		l.one(&r.Records[i])
+		l.one(rec)
+		out.last = rec.Append
 	}
 	l.laps.stop(&d.Loop)
 	began := time.Now()

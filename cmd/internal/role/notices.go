@@ -123,8 +123,9 @@ func (n *Notices) gaps(ctx context.Context, loop string, b kafka.Batch) error {
 			continue
 		}
 		at := time.Now()
-		if len(r.Records) > 0 {
-			at = r.Records[0].Append // the same whenever the batch is done again
+		for rec := range r.All() {
+			at = rec.Append // the same whenever the batch is done again
+			break
 		}
 		place := r.Topic + "/" + strconv.Itoa(int(r.Partition))
 		x := notice{

@@ -34,8 +34,10 @@ func TestGapIsToldBeforeItsBatchIsDone(t *testing.T) {
 		k := newBench(t)
 		first := failure(0, 1, "203.0.113.1")
 		first.Offset, first.Append = 15, time.Now()
+		gap := kafka.Range{Topic: "events", Partition: 0, Begin: 10, End: 16, Gap: true, Lost: 5}
+		gap.Give(lend([]kafka.Record{first}))
 		c := &oneBatch{batch: kafka.Batch{Ranges: []kafka.Range{
-			{Topic: "events", Partition: 0, Begin: 10, End: 16, Records: []kafka.Record{first}, Gap: true, Lost: 5},
+			gap,
 			{Topic: "events", Partition: 1, Begin: 0, End: 3, Gap: true},
 			{Topic: "events", Partition: 2, Begin: 7, End: 8},
 		}}}

@@ -76,8 +76,7 @@ func (t *Teller) work(ctx, inHand context.Context, b kafka.Batch) error {
 	ctx, stop := until(ctx, t.Consumer.Rebalancing())
 	defer stop()
 	for i := range b.Ranges {
-		for j := range b.Ranges[i].Records {
-			rec := &b.Ranges[i].Records[j]
+		for rec := range b.Ranges[i].All() {
 			if err := t.write(inHand); err != nil {
 				return err
 			}
@@ -185,8 +184,8 @@ type Archive struct {
 func (a *Archive) Run(ctx context.Context) error {
 	return a.run(ctx, a.Consumer, func(ctx context.Context, b kafka.Batch) error {
 		for i := range b.Ranges {
-			for j := range b.Ranges[i].Records {
-				if err := a.Write(ctx, &b.Ranges[i].Records[j]); err != nil {
+			for rec := range b.Ranges[i].All() {
+				if err := a.Write(ctx, rec); err != nil {
 					return err
 				}
 			}

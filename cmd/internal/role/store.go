@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"picket/ingest"
 	"picket/ingest/kafka"
@@ -128,12 +129,15 @@ func (s *Storer) part(ctx context.Context, l *storeLane, id store.BatchID, r *ka
 
 // examples are the first and the last record of a part of a range.
 func examples(r *kafka.Range, begin, end int64) []store.Arrival {
-	part := r.Part(begin, end).Records
-	if len(part) == 0 {
-		return nil
+	part := r.Part(begin, end)
+	var out []store.Arrival
+	for rec := range part.All() {
+		if len(out) == 2 {
+			out = out[:1]
+		}
+		out = append(out, store.Arrival{Offset: rec.Offset, Append: rec.Append})
 	}
-	arrival := func(rec kafka.Record) store.Arrival { return store.Arrival{Offset: rec.Offset, Append: rec.Append} }
-	return []store.Arrival{arrival(part[0]), arrival(part[len(part)-1])}
+	return out
 }
 
 // prepare turns a range into rows and dead letters.
@@ -143,8 +147,7 @@ func (s *Storer) prepare(l *storeLane, r *kafka.Range) error {
 	l.dead = l.dead[:0]
 	l.laps.start()
 	defer l.laps.stop(&s.Loop)
-	for i := range r.Records {
-		rec := &r.Records[i]
+	for rec := range r.All() {
 		in := recordOf(rec)
 		l.laps.event()
 		if err := l.dec.Decode(&l.event, in); err != nil {
@@ -152,6 +155,7 @@ func (s *Storer) prepare(l *storeLane, r *kafka.Range) error {
 			if !errors.As(err, &why) {
 				return fmt.Errorf("decode %s:%d:%d: %w", r.Topic, r.Partition, rec.Offset, err)
 			}
+			in.Key, in.Value = slices.Clone(in.Key), slices.Clone(in.Value) // it outlives the record
 			s.bury(l, in, why)
 			continue
 		}

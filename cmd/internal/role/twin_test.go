@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"log/slog"
 	"slices"
 	"strings"
@@ -241,7 +242,7 @@ func (c *consumer) poll() (kafka.Batch, error) {
 		if r.End = end; r.End == r.Begin {
 			continue
 		}
-		r.Records = lend(rs[r.Begin:r.End])
+		r.Give(lend(rs[r.Begin:r.End]))
 		if r.Replay {
 			replay.Ranges = append(replay.Ranges, r)
 		} else {
@@ -276,7 +277,6 @@ func (c *consumer) Commit(_ context.Context, b kafka.Batch) error {
 		c.refuse, c.joined, c.held = nil, false, kafka.Batch{}
 		return err
 	}
-	defer takeBack(b)
 	if b.Empty() || b.Ranges[0].Replay {
 		return nil
 	}
@@ -289,26 +289,20 @@ func (c *consumer) Commit(_ context.Context, b kafka.Batch) error {
 	return nil
 }
 
-// lend copies records, whose memory is overwritten when their batch was committed: roles must
-// keep nothing of it.
-func lend(rs []kafka.Record) []kafka.Record {
-	out := slices.Clone(rs)
-	for i := range out {
-		out[i].Key, out[i].Value = slices.Clone(out[i].Key), slices.Clone(out[i].Value)
-	}
-	return out
-}
-
-func takeBack(b kafka.Batch) {
-	for _, r := range b.Ranges {
-		for i := range r.Records {
-			rec := &r.Records[i]
+// lend copies each record, and overwrites it before the next: roles must keep nothing of it.
+func lend(rs []kafka.Record) iter.Seq[*kafka.Record] {
+	return func(yield func(*kafka.Record) bool) {
+		for _, rec := range rs {
+			rec.Key, rec.Value = slices.Clone(rec.Key), slices.Clone(rec.Value)
+			if !yield(&rec) {
+				return
+			}
 			for _, b := range [][]byte{rec.Key, rec.Value} {
 				for j := range b {
 					b[j] = 0xA5
 				}
 			}
-			*rec = kafka.Record{}
+			rec = kafka.Record{}
 		}
 	}
 }
