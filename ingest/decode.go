@@ -18,7 +18,7 @@ type Record struct {
 	Offset     int64
 	Append     time.Time // the broker's append time: the clock of everything
 	Key, Value []byte
-	Kept       bool // nobody writes to Value again: texts of the event are parts of it
+	Kept       bool // nobody writes to Value while the event is in use: its texts are parts of it
 }
 
 // Options are a Decoder's settings.

@@ -32,7 +32,7 @@
 // into, and costs one allocation rather than thirty. Texts of records above 4 KiB
 // are copied one by one, so that a value which lives long (a group in a window)
 // cannot pin a quarter of a mebibyte. Of a record that is Kept nothing is copied: its texts
-// are parts of the record, and the event is for the time of its batch. Digests of arguments and
+// are parts of the record, and the event is for the time until that is taken back. Digests of arguments and
 // an address's network are made when somebody asks whether the event has one.
 //
 // Keys (keys.go): pseudonyms are HMACs under keys that rotate; groups are hashed

@@ -197,27 +197,31 @@ func lz4Blocks(b []byte, give func(block []byte, stored, alone bool, most int) e
 func (u *unpacker) unlz4(dst, b []byte) ([]byte, error) {
 	from := len(dst)
 	err := lz4Blocks(b, func(block []byte, stored, alone bool, most int) error {
-		n := len(block)
-		if !stored {
-			n = lz4Length(block)
-		}
-		switch {
-		case len(dst)-from+n > u.limit:
-			return errTooLarge
-		case stored:
+		if stored {
 			dst = append(dst, block...)
-			return nil
-		case n > most:
-			return errors.New("a block is larger than its frame allows")
+		} else {
+			var before []byte
+			if !alone {
+				before = dst[max(from, len(dst)-64<<10):]
+			}
+			dst = slices.Grow(dst, 64)           // the decoder must not be given nothing
+			room := min(cap(dst)-len(dst), most) // mostly enough: see weigh
+			n, err := lz4.UncompressBlockWithDict(block, dst[len(dst):len(dst)+room], before)
+			if err != nil {
+				if room = lz4Length(block); room > most {
+					return errors.New("a block is larger than its frame allows")
+				}
+				dst = slices.Grow(dst, room)
+				if n, err = lz4.UncompressBlockWithDict(block, dst[len(dst):len(dst)+room], before); err != nil {
+					return err
+				}
+			}
+			dst = dst[:len(dst)+n]
 		}
-		var before []byte
-		if !alone {
-			before = dst[max(from, len(dst)-64<<10):]
+		if len(dst)-from > u.limit {
+			return errTooLarge
 		}
-		dst = slices.Grow(dst, n)
-		got, err := lz4.UncompressBlockWithDict(block, dst[len(dst):len(dst)+n], before)
-		dst = dst[:len(dst)+got]
-		return err
+		return nil
 	})
 	if err != nil {
 		return nil, err

@@ -116,6 +116,7 @@ func FuzzUnpack(f *testing.F) {
 	for _, b := range frames(f, plain) {
 		f.Add(int8(compress.Lz4), b)
 	}
+	f.Add(int8(compress.Lz4), []byte("\x04\x22\x4d\x18\x40\x40\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00")) // a block of nothing
 	f.Fuzz(func(t *testing.T, codec int8, b []byte) {
 		const limit = 1 << 20
 		u := unpacker{limit: limit}

@@ -28,12 +28,13 @@
 //
 // # Memory
 //
-// What is read ahead lies in memory as it is stored, compressed. Poll unpacks stored batches
-// into blocks, one after the other, and the records of a range are parts of those. Commit puts
-// the blocks back to be used again (memory.go): only then does nobody read them any more, so
-// what was given up, fenced or never committed goes to the garbage collector instead. Responses
-// are read into such memory, too, and requests written from it; after an error neither is used
-// again, since kafka-go may still be at it.
+// A range lies in memory as it is stored, compressed. Who reads it unpacks one stored batch at a
+// time, into the memory where the one before it was (reader.go), so a record is there until the
+// next one is read. How much a batch unpacks to is found before it is declared: the limits are
+// of that. Commit puts what was fetched back to be used again (memory.go): only then does nobody
+// read it any more, so what was given up, fenced or never committed goes to the garbage collector
+// instead. Requests are written from such memory, too; after an error none is used again, since
+// kafka-go may still be at it.
 //
 // kafka-go produces to one partition at a time, reads each key and value through an io.Reader,
 // and asks for a group's coordinator before each commit; so Produce and OffsetCommit are sent

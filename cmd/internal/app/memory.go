@@ -10,7 +10,7 @@ import (
 
 const (
 	// leastMemory is what the collector lets the process grow to before it works harder.
-	leastMemory = 400 << 20
+	leastMemory = 448 << 20
 	memoryCheck = 5 * time.Second
 )
 

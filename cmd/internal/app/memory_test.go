@@ -7,7 +7,7 @@ import (
 )
 
 func TestMemoryBoundFollowsWhatIsAlive(t *testing.T) {
-	for alive, want := range map[uint64]int64{0: 400 << 20, 200 << 20: 400 << 20, 3 << 29: 1 << 31} {
+	for alive, want := range map[uint64]int64{0: 448 << 20, 200 << 20: 448 << 20, 3 << 29: 1 << 31} {
 		if got := memoryBound(alive); got != want {
 			t.Errorf("%d bytes alive: a bound of %d, want %d", alive, got, want)
 		}

@@ -220,6 +220,15 @@ func TestStoreWaitsForItsDeadLetters(t *testing.T) {
 	if got := fmt.Sprint(f.count(t, "dead_letters"), len(k.b.all("dead"))); got != "2 22" {
 		t.Errorf("dead letters: rows, distinct, on the topic: %s", got)
 	}
+	sent := map[string]bool{}
+	for _, r := range k.b.all("events") {
+		sent[string(r.Value)] = true
+	}
+	for _, d := range k.b.all("dead") { // which outlive the records
+		if !sent[string(d.Value)] {
+			t.Errorf("a dead letter of %q, which nobody sent", d.Value)
+		}
+	}
 }
 
 // Ranges are stored side by side, which must not show in what is stored.
