@@ -99,7 +99,7 @@ func (e *Event) SetDigestOf(f Field, raw string) {
 // cost more than all else that is derived.
 func (e *Event) derive(f Field) bool {
 	if f == NetIPPrefix {
-		e.Set(f, network(e.text[NetIP]))
+		e.Set(f, e.network(e.text[NetIP]))
 		e.ownPrefix = true
 		return true
 	}
@@ -107,20 +107,37 @@ func (e *Event) derive(f Field) bool {
 	sum := sha256.Sum256(unsafe.Slice(unsafe.StringData(raw), len(raw)))
 	var text [32]byte
 	hex.Encode(text[:], sum[:16])
-	e.Set(f, string(text[:]))
+	e.Set(f, e.join(string(text[:]), ""))
 	return true
 }
 
 // network is the /24 or /48 of an address in canonical form.
-func network(ip string) string {
+func (e *Event) network(ip string) string {
 	if strings.IndexByte(ip, ':') < 0 {
-		return ip[:strings.LastIndexByte(ip, '.')+1] + "0/24"
+		return e.join(ip[:strings.LastIndexByte(ip, '.')+1], "0/24")
 	}
 	a, err := netip.ParseAddr(ip)
 	if err != nil {
 		return ""
 	}
 	return netip.PrefixFrom(a, 48).Masked().String()
+}
+
+// join gives a text of two parts. Texts of many events share a piece of memory, of which each
+// byte is written once.
+func (e *Event) join(a, b string) string {
+	const size = 2 << 10
+	if e.room == nil {
+		e.room = new([]byte)
+	}
+	r := e.room
+	if cap(*r)-len(*r) < len(a)+len(b) {
+		*r = make([]byte, 0, max(size, len(a)+len(b)))
+	}
+	from := len(*r)
+	*r = append(append(*r, a...), b...)
+	text := (*r)[from:]
+	return unsafe.String(unsafe.SliceData(text), len(text))
 }
 
 func (e *Event) isHashed(f Field) bool { return e.arrivedHashed&(1<<f) != 0 }

@@ -29,6 +29,7 @@ type Event struct {
 	digestOf      [2]string  // what the digests that are due are of: arguments, result
 	ownPrefix     bool       // the network was made of the address here
 	labelClasses  [16]string // a memory of labelClass, which Reset keeps
+	room          *[]byte    // for texts that are derived (join); a copy of the event shares it
 	forms         forms      // what Redact makes public
 }
 

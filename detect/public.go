@@ -19,6 +19,7 @@ type forms struct {
 	keys   Pseudonymizer // nil before Redact
 	keep   func(key string) bool
 	made   uint64 // bit per field: its form is there
+	asIs   uint64 // bit per text field that has one: it is the raw value, and text has nothing
 	labels bool   // their forms are there
 	whole  bool   // all of them are there
 
@@ -75,6 +76,9 @@ func (e *Event) Public(f Field) Public {
 	if e.forms.made>>f&1 == 0 {
 		e.form(f)
 	}
+	if e.forms.asIs>>f&1 != 0 {
+		return Public{Value: e.text[f]}
+	}
 	return e.forms.text[f]
 }
 
@@ -82,7 +86,11 @@ func (e *Event) Public(f Field) Public {
 func (e *Event) form(f Field) {
 	if e.forms.keys != nil && e.Has(f) {
 		e.forms.made |= 1 << f
-		e.publicForm(&e.forms.text[f], f, e.text[f])
+		if e.readable(f, e.text[f]) {
+			e.forms.asIs |= 1 << f
+		} else {
+			e.hiddenForm(&e.forms.text[f], f, e.text[f])
+		}
 	}
 }
 
@@ -92,8 +100,12 @@ func (e *Event) PublicList(f Field) []Public {
 	if e.forms.made>>f&1 == 0 && e.forms.keys != nil && fieldInfo[f].Privacy != Dropped {
 		e.forms.made |= 1 << f
 		for _, s := range e.lists[f-firstList] {
+			if e.readable(f, s) {
+				*l = append(*l, Public{Value: s})
+				continue
+			}
 			*l = append(*l, Public{})
-			e.publicForm(&(*l)[len(*l)-1], f, s)
+			e.hiddenForm(&(*l)[len(*l)-1], f, s)
 		}
 	}
 	return *l
@@ -118,14 +130,14 @@ func (e *Event) KeyID() string {
 
 // reset forgets the forms and keeps their memory.
 func (p *forms) reset() {
-	for word := p.made & (1<<firstList - 1); word != 0; word &= word - 1 {
+	for word := p.made &^ p.asIs & (1<<firstList - 1); word != 0; word &= word - 1 {
 		p.text[bits.TrailingZeros64(word)] = Public{}
 	}
 	for word := p.made >> firstList; word != 0; word &= word - 1 {
 		i := bits.TrailingZeros64(word)
 		p.lists[i] = p.lists[i][:0]
 	}
-	p.keys, p.keep, p.made, p.labels, p.whole = nil, nil, 0, false, false
+	p.keys, p.keep, p.made, p.asIs, p.labels, p.whole = nil, nil, 0, 0, false, false
 	p.ofKeys, p.keyID = p.ofKeys[:0], ""
 }
 
@@ -133,6 +145,11 @@ func (p *forms) reset() {
 // there was.
 func (e *Event) DropRaw() {
 	e.redactAll()
+	for word := e.forms.asIs; word != 0; word &= word - 1 {
+		f := bits.TrailingZeros64(word)
+		e.forms.text[f].Value = e.text[f]
+	}
+	e.forms.asIs = 0
 	for f := range firstList {
 		if e.has[f] == due {
 			e.has[f] = there
@@ -147,30 +164,30 @@ func (e *Event) DropRaw() {
 	}
 	clear(e.labels)
 	e.labels = e.labels[:0]
-	e.digestOf, e.labelClasses = [2]string{}, [16]string{}
+	e.digestOf, e.labelClasses, e.room = [2]string{}, [16]string{}, nil
 }
 
-// publicForm fills the form of a value, which is empty.
-func (e *Event) publicForm(p *Public, f Field, s string) {
-	info := &fieldInfo[f]
-	readable := false
-	switch info.Privacy {
+// readable reports whether a value may leave as it is.
+func (e *Event) readable(f Field, s string) bool {
+	switch info := &fieldInfo[f]; info.Privacy {
 	case Plain:
 		if info.Enum != nil {
-			readable = slices.Contains(info.Enum, s)
-		} else {
-			readable = f == NetIPPrefix && e.ownPrefix || plainText(f, s)
+			return slices.Contains(info.Enum, s)
 		}
+		return f == NetIPPrefix && e.ownPrefix || plainText(f, s)
 	case Free:
-		readable = freeText(s)
+		return freeText(s)
+	}
+	return false
+}
+
+// hiddenForm fills the form of a value that may not, which is empty.
+func (e *Event) hiddenForm(p *Public, f Field, s string) {
+	switch fieldInfo[f].Privacy {
 	case Path:
 		p.Value, p.Hash = reducePath(s), e.pseudonym("path", s)
 		return
 	case Dropped:
-		return
-	}
-	if readable {
-		p.Value = s
 		return
 	}
 	p.Value = e.pseudonym(f.Class(), s)

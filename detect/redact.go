@@ -5,46 +5,6 @@ import (
 	"strings"
 )
 
-// Bits of the byte classes that the two tests below use.
-const (
-	isDigit = 1 << iota
-	isUpper
-	isLower
-	isHexLetter
-	isPlain // may be in an identifier
-	isDot
-	isMark  // of an address, a path, a secret that follows its name
-	isWord  // a letter that no hexadecimal number has
-	isAlnum = isDigit | isUpper | isLower
-)
-
-var byteClass = func() (t [256]uint8) {
-	for c := range 256 {
-		switch b := byte(c); {
-		case b >= '0' && b <= '9':
-			t[c] = isDigit | isPlain
-		case b >= 'A' && b <= 'Z':
-			t[c] = isUpper | isPlain
-		case b >= 'a' && b <= 'z':
-			t[c] = isLower | isPlain
-		case strings.IndexByte("_.:/@+-", b) >= 0:
-			t[c] = isPlain
-		}
-		if c == '.' {
-			t[c] |= isDot
-		}
-		if strings.IndexByte("@/\\~+:= ", byte(c)) >= 0 {
-			t[c] |= isMark
-		}
-		if l := c | 0x20; l >= 'a' && l <= 'f' {
-			t[c] |= isHexLetter
-		} else if l >= 'g' && l <= 'z' {
-			t[c] |= isWord
-		}
-	}
-	return t
-}()
-
 // plainText reports whether a value of a Plain field may leave as it is: it is an
 // identifier, and not one of a person, an address or a secret.
 func plainText(f Field, s string) bool {
@@ -65,12 +25,14 @@ func plainText(f Field, s string) bool {
 	if len(s) > limit {
 		return false
 	}
-	for i := range len(s) {
-		if byteClass[s[i]]&isPlain == 0 && !(spaces && s[i] == ' ') {
-			return false
-		}
+	if random && hexOrDash(s) { // nearly all of them, and nothing of what personal looks for
+		return true
 	}
-	return !personal(s, random)
+	any, all := classes(s)
+	if all&isPlain == 0 && s != "" && (!spaces || !plainButSpaces(s)) {
+		return false
+	}
+	return !personalOf(s, random, any)
 }
 
 // freeText reports whether a self-reported text may leave as it is: short printable ASCII,
@@ -99,10 +61,11 @@ const minSecret = 12
 // personal reports whether a text holds something like an e-mail address, an IP address, a
 // home directory, a credential or a long random string. random allows the last.
 func personal(s string, random bool) bool {
-	any := uint8(0)
-	for i := range len(s) {
-		any |= byteClass[s[i]]
-	}
+	any, _ := classes(s)
+	return personalOf(s, random, any)
+}
+
+func personalOf(s string, random bool, any uint8) bool {
 	random = random || any&isDigit == 0
 	if any&isMark == 0 && any&(isDigit|isDot) != isDigit|isDot && (len(s) < minSecret || random && any&isWord == 0) {
 		return false // nearly all names of things, and numbers of things: keys and their names have other letters
@@ -216,22 +179,30 @@ func credential(s string, n int) bool {
 	return false
 }
 
-// keyPrefix knows the beginnings of the tokens that many services hand out.
-func keyPrefix(s string) bool {
-	switch s[0] {
-	case 'e', 's', 'p', 'r', 'g', 'x', 'A', 'y', 'n', 'h', 'S':
-	default:
-		return false
-	}
+// keyPrefixes are the beginnings of the tokens that many services hand out, by their first byte.
+var keyPrefixes = func() (t [256][]string) {
 	for _, p := range [...]string{
 		"eyJ", "sk-", "sk_", "pk_", "rk_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-",
-		"xoxb-", "xoxp-", "xoxa-", "xapp-", "AKIA", "ASIA", "AIza", "ya29", "npm_",
+		"xoxb-", "xoxp-", "xoxa-", "xapp-", "AKIA", "ASIA", "AIza", "ya29", "npm_", "hvs", "SG",
 	} {
-		if strings.HasPrefix(s, p) { // "pk_constraints" is no key: those have digits
-			return len(p) != 3 || p[2] != '_' || strings.ContainsAny(s, "0123456789")
+		t[p[0]] = append(t[p[0]], p)
+	}
+	return t
+}()
+
+func keyPrefix(s string) bool {
+	for _, p := range keyPrefixes[s[0]] {
+		switch {
+		case !strings.HasPrefix(s, p):
+		case p == "hvs" || p == "SG": // which words begin with, too
+			return len(s) >= 24
+		case len(p) == 3 && p[2] == '_': // "pk_constraints" is no key: those have digits
+			return strings.ContainsAny(s, "0123456789")
+		default:
+			return true
 		}
 	}
-	return len(s) >= 24 && (strings.HasPrefix(s, "hvs") || strings.HasPrefix(s, "SG"))
+	return false
 }
 
 // hasIPv4 finds a dotted quad anywhere. 120.0.0.0 is how browsers write a version, and

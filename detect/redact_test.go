@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 )
 
 // testHash is a Pseudonymizer whose values are as opaque as the real one's.
@@ -293,14 +295,33 @@ func FuzzRedact(f *testing.F) {
 		e.AddFinding(Finding{Cat: s, Rule: s, Dir: s, At: "/" + s, Digest: s, Excerpt: s})
 		e.Derive()
 		e.Redact(testHash{}, func(string) bool { return true })
-		told := fmt.Sprintf("%+v %+v %+v %+v", e.forms.text, e.forms.lists, e.forms.ofKeys, e.finds)
+		var texts []Public
+		for f := range firstList {
+			texts = append(texts, e.Public(f))
+		}
+		told := fmt.Sprintf("%+v %+v %+v %+v %+v", texts, e.forms.text, e.forms.lists, e.forms.ofKeys, e.finds)
 		if strings.Contains(told, c) {
 			t.Fatalf("%s with %q tells the canary: %s", fl, s, told)
 		}
-		for _, p := range e.forms.text {
+		for _, p := range texts {
 			if strings.ContainsFunc(p.Value, func(r rune) bool { return r < 0x20 || r == 0x7f }) {
 				t.Fatalf("control characters leave: %q", p.Value)
 			}
+		}
+	})
+}
+
+// A random text of hexadecimal digits and dashes is not looked at byte by byte, which must not show.
+func TestHexNeedsNoSecondLook(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := []byte(rapid.StringMatching(`[0-9a-f-]{8,70}`).Draw(t, "s"))
+		if !hexOrDash(string(s)) || personal(string(s), true) {
+			t.Fatalf("%q is hexadecimal: %t, personal: %t", s, hexOrDash(string(s)), personal(string(s), true))
+		}
+		i, b := rapid.IntRange(0, len(s)-1).Draw(t, "i"), rapid.Byte().Draw(t, "b")
+		s[i] = b
+		if want := b == '-' || b >= '0' && b <= '9' || b >= 'a' && b <= 'f'; hexOrDash(string(s)) != want {
+			t.Fatalf("%q with %q at %d: %t", s, b, i, !want)
 		}
 	})
 }

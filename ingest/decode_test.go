@@ -375,3 +375,23 @@ func tell(ev *detect.Event) string {
 	fmt.Fprintf(&s, "%+v\n%+v\n%s", ev.PublicLabels(), ev.Findings(), ev.KeyID())
 	return s.String()
 }
+
+// Hexadecimal texts are read by words; a wrong byte is found wherever it stands.
+func TestLowerHexSeesEachByte(t *testing.T) {
+	for n := range 70 {
+		s := []byte(strings.Repeat("0123456789abcdef", 5)[:n])
+		if !lowerHex(string(s)) {
+			t.Fatalf("%q is hexadecimal", s)
+		}
+		for i := range s {
+			was := s[i]
+			for b := range 256 {
+				s[i] = byte(b)
+				if want := strings.IndexByte("0123456789abcdef", byte(b)) >= 0; lowerHex(string(s)) != want {
+					t.Fatalf("%q with %#x at %d: %t", s, b, i, !want)
+				}
+			}
+			s[i] = was
+		}
+	}
+}

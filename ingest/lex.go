@@ -24,6 +24,15 @@ func load64(s string, i int) uint64 {
 	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
+// hexWord reports whether all bytes of a word are 0-9 or a-f. Adding makes the highest bit of a
+// byte tell whether it is at least some character; none of them is beyond ASCII, or w tells.
+func hexWord(w uint64) bool {
+	low := w &^ highs
+	digit := (low + ones*(0x80-'0')) &^ (low + ones*(0x80-('9'+1)))
+	letter := (low + ones*(0x80-'a')) &^ (low + ones*(0x80-('f'+1)))
+	return (digit|letter)&^w&highs == highs
+}
+
 // textEnd is the place of the first byte from i on that ends or changes a string, len(s) where
 // there is none. The bits of all bytes on the way, and of some after it, are in bytes.
 func textEnd(s string, i int) (end int, bytes uint64) {

@@ -222,13 +222,17 @@ func wellFormed(f detect.Field, s string) bool {
 	return true
 }
 
+// lowerHex reads eight bytes a step; the last step of a longer text reads some again.
 func lowerHex(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c-'0' > 9 && c-'a' > 5 {
-			return false
+	if n := len(s); n >= 8 {
+		for i := 0; i+8 < n; i += 8 {
+			if !hexWord(load64(s, i)) {
+				return false
+			}
 		}
+		return hexWord(load64(s, n-8))
 	}
-	return true
+	return only(s, func(c byte) bool { return c-'0' <= 9 || c-'a' <= 5 })
 }
 
 func isHash(s string) bool {
