@@ -24,8 +24,8 @@ type NotifierOptions struct {
 	HoldSetup bool
 	// Clean says that no other Notifier was in the middle of a send: the first one repeats nothing.
 	Clean   bool
-	Observe   Observer
-	Log       *slog.Logger
+	Observe Observer
+	Log     *slog.Logger
 }
 
 // Delays of a Notifier.

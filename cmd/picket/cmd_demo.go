@@ -12,7 +12,7 @@ import (
 )
 
 func newDemoCmd(e *env) *cobra.Command {
-	var once bool
+	var once, asJSON bool
 	var dir string
 	cmd := &cobra.Command{
 		Use:     "demo",
@@ -23,8 +23,8 @@ func newDemoCmd(e *env) *cobra.Command {
 under the tap, first well and then badly, feeds a burst of log lines of another server, and shows each alert
 as it fires. Its data lives in a temporary folder.
 
-On a terminal it goes on until Ctrl-C. Elsewhere, or with --once, it ends by itself, and its last line is a
-summary as JSON.`,
+On a terminal it goes on until Ctrl-C. Elsewhere, or with --once, it ends by itself. Its last line is a summary:
+a sentence on a terminal, JSON elsewhere or with --json.`,
 		Example: "  picket demo\n  picket demo --once | tail -1",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			self, err := os.Executable()
@@ -36,6 +36,7 @@ summary as JSON.`,
 				Tap:   []string{self, "tap"},
 				Rules: func(c *config.Config) (*detect.RuleSet, error) { return e.rules(c) },
 				Stay:  !once && e.terminal(e.stdout),
+				JSON:  asJSON || !e.terminal(e.stdout),
 			})
 			if err != nil {
 				return classify(err)
@@ -44,6 +45,7 @@ summary as JSON.`,
 		},
 	}
 	cmd.Flags().BoolVar(&once, "once", false, "end by itself, also on a terminal")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "end with a line of JSON, also on a terminal")
 	cmd.Flags().StringVar(&dir, "dir", "", "keep the data in this `folder` instead of a temporary one")
 	return cmd
 }

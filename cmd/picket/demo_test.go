@@ -53,7 +53,8 @@ func TestDemo(t *testing.T) {
 	out := seen.writer("what the demo shows")
 	var cfg config.Config
 	err = demo.Run(t.Context(), demo.Options{
-		Out: out, Err: seen.writer("log"), TapErr: tapErr, Level: slog.LevelDebug, Dir: dir, Tap: []string{"picket", "tap"},
+		JSON: true,
+		Out:  out, Err: seen.writer("log"), TapErr: tapErr, Level: slog.LevelDebug, Dir: dir, Tap: []string{"picket", "tap"},
 		Rules: func(c *config.Config) (*detect.RuleSet, error) { return e.rules(c) },
 		Inspect: func(ctx context.Context, c *config.Config) error {
 			cfg = *c

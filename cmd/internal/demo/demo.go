@@ -36,6 +36,7 @@ type Options struct {
 	Rules    func(*config.Config) (*detect.RuleSet, error)
 	Dir      string // for all data; made, and removed afterwards when empty
 	Stay     bool   // go on until the context ends, for looking around
+	JSON     bool   // of the last line
 
 	// Inspect is called when all traffic is judged, stored and told, and everything still
 	// runs; the configuration says where. May be nil.
@@ -52,6 +53,17 @@ type Summary struct {
 	Messages     int      `json:"messages"`
 	FirstAlertMS int64    `json:"first_alert_ms"` // from the first hostile record to an alert shown
 	ElapsedMS    int64    `json:"elapsed_ms"`
+}
+
+// String is the summary for a person.
+func (s *Summary) String() string {
+	took := func(ms, to time.Duration) time.Duration { return (ms * time.Millisecond).Round(to * time.Millisecond) }
+	first := "nothing fired"
+	if s.Alerts > 0 {
+		first = fmt.Sprintf("%d alerts of %d rules in %d messages, the first %s after the first hostile record",
+			s.Alerts, len(s.Rules), s.Messages, took(time.Duration(s.FirstAlertMS), 10))
+	}
+	return fmt.Sprintf("done in %s: %d events stored, %d unreadable, %s", took(time.Duration(s.ElapsedMS), 100), s.EventsStored, s.DeadLetters, first)
 }
 
 // Run is the whole demo.
@@ -98,7 +110,11 @@ func Run(ctx context.Context, o Options) error {
 		d.show.note("Everything keeps running until Ctrl-C, so look around.")
 		<-ctx.Done()
 	}
-	return json.NewEncoder(o.Out).Encode(sum)
+	if o.JSON {
+		return json.NewEncoder(o.Out).Encode(sum)
+	}
+	d.show.step(sum.String())
+	return nil
 }
 
 type demo struct {

@@ -26,6 +26,17 @@ func TestSummaryOfNothing(t *testing.T) {
 	}
 }
 
+func TestSummaryForAPerson(t *testing.T) {
+	sum := &Summary{EventsStored: 55, DeadLetters: 1, ElapsedMS: 3449}
+	if got, want := sum.String(), "done in 3.4s: 55 events stored, 1 unreadable, nothing fired"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	sum.Alerts, sum.Rules, sum.Messages, sum.FirstAlertMS = 11, []string{"AU-01", "IN-05"}, 12, 341
+	if got, want := sum.String(), "done in 3.4s: 55 events stored, 1 unreadable, 11 alerts of 2 rules in 12 messages, the first 340ms after the first hostile record"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
 func TestTellerCountsMessagesAndNamesRulesOnce(t *testing.T) {
 	var out bytes.Buffer
 	tell := &teller{show: newShow(&out, false)}
