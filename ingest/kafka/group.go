@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	kgo "github.com/segmentio/kafka-go"
@@ -34,11 +35,12 @@ type generation struct {
 	member string
 	parts  []int32
 
-	over   chan struct{} // closed when the member must join again, or is out
-	once   sync.Once
-	lost   bool // written before over is closed: the member is out, its commits are refused
-	stop   context.CancelFunc
-	beaten sync.WaitGroup
+	over    chan struct{} // closed when the member must join again, or is out
+	once    sync.Once
+	lost    bool // written before over is closed: the member is out, its commits are refused
+	stop    context.CancelFunc
+	beaten  sync.WaitGroup
+	unheard atomic.Pointer[error] // why heartbeats do not get through; nil while they do
 }
 
 func (g *generation) end(lost bool) {
@@ -173,7 +175,7 @@ func (m *membership) beat(g *generation) {
 		tick := time.NewTicker(every)
 		defer tick.Stop()
 		heard := time.Now()
-		for {
+		for misses := 0; ; misses++ {
 			select {
 			case <-ctx.Done():
 				return
@@ -182,11 +184,12 @@ func (m *membership) beat(g *generation) {
 			err := heartbeat(ctx, m.client, m.clientID, group, instance, g, session)
 			switch {
 			case err == nil:
-				heard = time.Now()
+				heard, misses = time.Now(), -1
+				g.unheard.Store(nil)
 			case ctx.Err() != nil:
 				return
 			case errors.Is(err, kgo.RebalanceInProgress):
-				heard = time.Now()
+				heard, misses = time.Now(), -1
 				g.end(false)
 			case fenced(err):
 				g.end(true)
@@ -195,6 +198,8 @@ func (m *membership) beat(g *generation) {
 				m.log.Warn("kafka: no heartbeat got through for a whole session; joining anew", "group", group, "error", err)
 				g.end(true)
 				return
+			case misses > 0: // one alone may be a broker that hands its groups to another
+				g.unheard.Store(&err)
 			}
 		}
 	})

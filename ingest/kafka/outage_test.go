@@ -97,3 +97,43 @@ func TestBrokerOutage(t *testing.T) {
 	}
 	t.Logf("Poll reported %d errors meanwhile", errs)
 }
+
+// Where nothing is to be read, only heartbeats show that the broker is gone. That must not take
+// until the session is over.
+func TestIdleConsumerSeesAnOutage(t *testing.T) {
+	dir := t.TempDir()
+	e, err := kafka.StartEmbedded(kafka.EmbeddedOptions{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	makeTopics(t, e.Brokers(), kafka.TopicSpec{Name: "events", Partitions: 1, Retention: time.Hour})
+	c := consumer(t, e.Brokers(), "events", func(o *kafka.ConsumerOptions) {
+		o.InstanceID, o.MaxWait, o.SessionTimeout = "only", 100*time.Millisecond, 15*time.Second
+	})
+	if _, err := c.Poll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	until := func(gone bool) time.Duration {
+		t.Helper()
+		began := time.Now()
+		for {
+			b, err := c.Poll(t.Context())
+			switch took := time.Since(began); {
+			case !b.Empty():
+				t.Fatalf("read %v of nothing", b.Ranges)
+			case (err != nil) == gone:
+				return took
+			case took > 8*time.Second:
+				t.Fatalf("after %s: %v", took, err)
+			}
+		}
+	}
+	addr := e.Brokers()[0]
+	e.Close()
+	t.Logf("an outage is seen after %s", until(true))
+	if e, err = kafka.StartEmbedded(kafka.EmbeddedOptions{Dir: dir, Addr: addr}); err != nil {
+		t.Fatal(err)
+	}
+	until(false)
+}

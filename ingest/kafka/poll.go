@@ -49,6 +49,9 @@ func (c *Consumer) poll(ctx context.Context) (Batch, error) {
 					}
 					continue
 				}
+				if err := c.gen.unheard.Load(); err != nil { // an idle topic looks the same where nobody answers
+					return Batch{}, fmt.Errorf("stay in consumer group %s: %w", c.opts.Group, explain(*err, c.opts.Topic, c.opts.Group))
+				}
 				return Batch{generation: c.gen.id}, nil
 			case ranges[0].Replay:
 				return Batch{Ranges: ranges, generation: c.gen.id}, nil
