@@ -75,6 +75,7 @@ func TestBehindTheEndBatchesAreFullAndOfFewPartitions(t *testing.T) {
 
 // A consumer that lingers takes what comes meanwhile into the same batch.
 func TestLingerGathers(t *testing.T) {
+	t.Parallel()
 	brokers := kafkatest.Embedded(t)
 	topic := newTopic(t, brokers, 1)
 	c := consumer(t, brokers, topic, func(o *kafka.ConsumerOptions) { o.Linger = 2 * time.Second })

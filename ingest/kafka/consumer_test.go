@@ -104,6 +104,7 @@ func TestPollReturnsTheBatchAgainUntilCommitted(t *testing.T) {
 
 // The acknowledgement of the last batch goes alone when there is nothing to ride on.
 func TestIdleAndCloseAcknowledge(t *testing.T) {
+	t.Parallel()
 	kafkatest.Both(t, func(t *testing.T, brokers []string) {
 		topic := newTopic(t, brokers, 1)
 		produce(t, brokers, topic, 0, 0, 5)
@@ -146,6 +147,7 @@ func TestIdleAndCloseAcknowledge(t *testing.T) {
 }
 
 func TestPollStopsWithItsContext(t *testing.T) {
+	t.Parallel()
 	brokers := kafkatest.Embedded(t)
 	c := consumer(t, brokers, newTopic(t, brokers, 1), func(o *kafka.ConsumerOptions) { o.MaxWait = time.Hour })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -157,6 +159,7 @@ func TestPollStopsWithItsContext(t *testing.T) {
 
 // Whoever is stuck with a batch reads no further, and its lag has to grow nevertheless.
 func TestLagGrowsBehindAnOwnerThatIsStuck(t *testing.T) {
+	t.Parallel()
 	kafkatest.Both(t, func(t *testing.T, brokers []string) {
 		topic := newTopic(t, brokers, 1)
 		produce(t, brokers, topic, 0, 0, 10)

@@ -26,6 +26,7 @@ func child(dir string) {
 }
 
 func TestEmbeddedSurvivesKill(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	acked := 0
 	for round := range 3 {

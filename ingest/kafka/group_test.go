@@ -17,6 +17,7 @@ import (
 
 // A zombie: its successor has taken over its place, and it comes back with a finished batch.
 func TestZombieCannotCommitOrDeclare(t *testing.T) {
+	t.Parallel()
 	kafkatest.Both(t, func(t *testing.T, brokers []string) {
 		topic := newTopic(t, brokers, 1)
 		produce(t, brokers, topic, 0, 0, 30)
@@ -153,6 +154,7 @@ func TestRebalance(t *testing.T) {
 }
 
 func TestReplayComesFirstAndIsNotDeclared(t *testing.T) {
+	t.Parallel()
 	kafkatest.Both(t, func(t *testing.T, brokers []string) {
 		topic := newTopic(t, brokers, 1)
 		produce(t, brokers, topic, 0, 0, 20)

@@ -54,6 +54,7 @@ func TestProducerCannotSetTheClock(t *testing.T) {
 
 // A small batch that unpacks to a lot is skipped, told, and does not stop the partition.
 func TestBombIsSkippedAndTold(t *testing.T) {
+	t.Parallel()
 	kafkatest.Both(t, func(t *testing.T, brokers []string) {
 		topic := newTopic(t, brokers, 1)
 		produce(t, brokers, topic, 0, 0, 2)

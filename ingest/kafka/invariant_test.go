@@ -83,6 +83,7 @@ func TestEffectsHaveRepeatableNames(t *testing.T) {
 		for i := range 3 {
 			rnd := rand.New(rand.NewPCG(uint64(i), 1)) // the schedule differs all the same
 			wg.Go(func() {
+				defer cancel() // or the others may wait for one that crashed to join again
 				for ctx.Err() == nil && !complete() {
 					c := consumer(t, brokers, topic, func(o *kafka.ConsumerOptions) {
 						o.InstanceID, o.MaxRows, o.MaxWait = fmt.Sprint("i", i), 3+rnd.IntN(30), 50*time.Millisecond

@@ -2,6 +2,7 @@ package kafka_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -17,6 +18,10 @@ import (
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("PICKET_EMBEDDED_CHILD"); dir != "" {
 		child(dir)
+	}
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set("8") // tests that are parallel wait more than they work
 	}
 	kafkatest.Main(m)
 }

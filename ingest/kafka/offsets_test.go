@@ -10,6 +10,7 @@ import (
 )
 
 func TestOffsetsSayHowFarAGroupIs(t *testing.T) {
+	t.Parallel()
 	kafkatest.Both(t, func(t *testing.T, brokers []string) {
 		topic := newTopic(t, brokers, 3)
 		admin, err := kafka.NewTopics(t.Context(), kafka.Config{Brokers: brokers})

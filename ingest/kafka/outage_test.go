@@ -12,6 +12,7 @@ import (
 // The broker goes away and comes back, twice, under a producer and a consumer that only try
 // again: every acknowledged record is read, and none is skipped.
 func TestBrokerOutage(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	start := func(addr string) *kafka.Embedded {
 		t.Helper()

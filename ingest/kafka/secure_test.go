@@ -144,6 +144,7 @@ func TestUserWithoutRights(t *testing.T) {
 }
 
 func TestUnreachableBrokers(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never says a word
 	if err != nil {
 		t.Fatal(err)

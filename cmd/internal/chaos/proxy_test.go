@@ -122,27 +122,30 @@ func TestKafkaProxyTellsCommitsApart(t *testing.T) {
 // Without the declared end nobody after a crash knows the borders.
 func TestKafkaProxyWithoutDeclaration(t *testing.T) {
 	for _, weak := range []string{"", weakDeclaration} {
-		p, c, brokers := between(t, weak)
-		b := next(t, c)
-		// It dies without a word: the next one comes with another name.
-		p.gate.close()
-		other := &kafkaProxy{to: brokers[0], gate: &gate{}, weak: weak, session: 6000}
-		if err := other.start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(other.stop)
-		p.stop()
-		send(t, brokers, 5)
-		d, err := kafka.NewConsumer(kafka.Config{Brokers: []string{other.addr()}}, kafka.ConsumerOptions{Topic: topic, Group: group, MaxWait: 100 * time.Millisecond, Linger: 500 * time.Millisecond})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = d.Close(context.WithoutCancel(t.Context())) })
-		again := next(t, d)
-		if same := again.Len() == b.Len(); same != (weak == "") || again.Ranges[0].Redo != (weak == "") {
-			t.Errorf("weak %q: first %d records, then %d, redo %v", weak, b.Len(), again.Len(), again.Ranges[0].Redo)
-		}
-		p.gate.reset()
+		t.Run("weak "+weak, func(t *testing.T) {
+			t.Parallel() // it waits for a session to end
+			p, c, brokers := between(t, weak)
+			b := next(t, c)
+			// It dies without a word: the next one comes with another name.
+			p.gate.close()
+			other := &kafkaProxy{to: brokers[0], gate: &gate{}, weak: weak, session: 6000}
+			if err := other.start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(other.stop)
+			p.stop()
+			send(t, brokers, 5)
+			d, err := kafka.NewConsumer(kafka.Config{Brokers: []string{other.addr()}}, kafka.ConsumerOptions{Topic: topic, Group: group, MaxWait: 100 * time.Millisecond, Linger: 500 * time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = d.Close(context.WithoutCancel(t.Context())) })
+			again := next(t, d)
+			if same := again.Len() == b.Len(); same != (weak == "") || again.Ranges[0].Redo != (weak == "") {
+				t.Errorf("weak %q: first %d records, then %d, redo %v", weak, b.Len(), again.Len(), again.Ranges[0].Redo)
+			}
+			p.gate.reset()
+		})
 	}
 }
 
