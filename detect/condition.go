@@ -177,6 +177,7 @@ func (c *compiler) text(key, value *yaml.Node, s subject, m modifiers) compiled 
 			p.one = v
 		}
 	}
+	p.needs = p.tests != nil && !slices.ContainsFunc(p.tests, func(t textTest) bool { return t.lits == nil })
 	op := m.op
 	for _, f := range []struct {
 		on   bool

@@ -85,10 +85,13 @@ func (r *guardRegion) find(s string) uint {
 }
 
 // limited are the regions that some guard limits, and always that of the type.
-func limited(guards []guard) (out []*guardRegion) {
+func limited(guards ...[]guard) (out []*guardRegion) {
 	for i := range guardRegions {
 		r := &guardRegions[i]
-		if i == 0 || slices.ContainsFunc(guards, func(g guard) bool { return g&r.all() != r.all() }) {
+		limits := func(of []guard) bool {
+			return slices.ContainsFunc(of, func(g guard) bool { return g&r.all() != r.all() })
+		}
+		if i == 0 || slices.ContainsFunc(guards, limits) {
 			out = append(out, r)
 		}
 	}
@@ -165,6 +168,54 @@ func splitOf(p pred) split {
 		return out
 	}
 	return undecided
+}
+
+// guarded is a condition of several: what the guards leave open of it, and its own guard.
+type guarded struct {
+	guard guard
+	rest  pred // nil: nothing
+}
+
+// guarded splits a condition, and notes its guard.
+func (x *index) guarded(p pred) guarded {
+	s := splitOf(p)
+	x.inner = append(x.inner, s.guard)
+	return guarded{s.guard, x.alternatives(s.rest)}
+}
+
+func (p *guarded) eval(m *Matcher, ev *Event) bool {
+	return p.guard.allows(m.facts) && (p.rest == nil || p.rest.eval(m, ev))
+}
+
+// anyGuarded is anyPred for a matcher that knows the event's facts.
+type anyGuarded []guarded
+
+func (p anyGuarded) eval(m *Matcher, ev *Event) bool {
+	for i := range p {
+		if p[i].eval(m, ev) {
+			return true
+		}
+	}
+	return false
+}
+
+// alternatives is a condition whose alternatives are tried by their guards first.
+func (x *index) alternatives(p pred) pred {
+	switch p := p.(type) {
+	case allPred:
+		out := make(allPred, len(p))
+		for i, q := range p {
+			out[i] = x.alternatives(q)
+		}
+		return out
+	case anyPred:
+		out := make(anyGuarded, len(p))
+		for i, q := range p {
+			out[i] = x.guarded(q)
+		}
+		return out
+	}
+	return p
 }
 
 func splitAll(p allPred) split {

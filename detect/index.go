@@ -14,6 +14,7 @@ func trailingZeros(w uint64) int { return bits.TrailingZeros64(w) }
 type index struct {
 	entries []indexed // by rule
 	guards  []guard   // by rule; in a slice of their own because most rules end here
+	inner   []guard   // inside conditions
 	regions []*guardRegion
 	weak    [guardFirst + 14][]int32
 	text    []textIndex
@@ -24,8 +25,9 @@ type index struct {
 
 // indexed is how a rule stands in the index.
 type indexed struct {
-	rest  pred   // what the guard leaves open; nil: nothing
-	atoms []atom // under which it stands; nil: weak
+	rest  pred      // what the guard leaves open; nil: nothing
+	terms []guarded // of a score
+	atoms []atom    // under which it stands; nil: weak
 }
 
 type textIndex struct {
@@ -47,10 +49,14 @@ func buildIndex(rules []*Rule) index {
 	x := index{finding: map[string][]int32{}}
 	for _, r := range rules {
 		p := splitOf(r.program.cond)
-		x.entries = append(x.entries, indexed{rest: p.rest, atoms: atomsOf(p.rest)})
+		e := indexed{rest: x.alternatives(p.rest), atoms: atomsOf(p.rest)}
+		for i := range r.program.score {
+			e.terms = append(e.terms, x.guarded(r.program.score[i].match))
+		}
+		x.entries = append(x.entries, e)
 		x.guards = append(x.guards, p.guard)
 	}
-	x.regions = limited(x.guards)
+	x.regions = limited(x.guards, x.inner)
 	text := map[Field]*textTable{}
 	number := map[Field]*numberTable{}
 	literal := map[Field]*literalIndex{}
@@ -114,6 +120,7 @@ func (x *index) addWeak(id int32) {
 // candidates collects the rules that ev may match in m.candidates.
 func (x *index) candidates(m *Matcher, ev *Event) {
 	facts := guardOf(ev, x.regions)
+	m.facts = facts
 	for _, id := range x.weak[trailingZeros(uint64(facts))] { // the type's region is the lowest
 		if x.guards[id].allows(facts) {
 			m.candidates.put(id)

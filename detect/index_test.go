@@ -17,7 +17,14 @@ func brute(rs *RuleSet, ev *Event) (out []Match) {
 	m.epoch++
 	for i, r := range rs.rules {
 		m.steps = maxRuleSteps
-		if add, ok := r.program.match(m, ev, r.program.cond); ok {
+		var terms []guarded
+		for _, t := range r.program.score {
+			terms = append(terms, guarded{anyGuard, t.match})
+		}
+		if !r.program.cond.eval(m, ev) {
+			continue
+		}
+		if add, ok := r.program.match(m, ev, terms); ok {
 			out = append(out, Match{Rule: i, Add: add})
 		}
 	}

@@ -14,6 +14,7 @@ type Matcher struct {
 	epoch uint64 // of the event at hand; stamps what was computed for it
 
 	candidates idSet
+	facts      guard // of the event at hand
 	fold       [firstNumber]foldCache
 	hit        [firstNumber]hitCache
 	addr       addrCache
@@ -96,10 +97,11 @@ func (m *Matcher) try(dst []Match, ev *Event, rule int) []Match {
 	m.stats.Candidates++
 	m.steps = maxRuleSteps
 	// Most candidates end here, and their rules are not in the cache.
-	if rest := m.rs.index.entries[rule].rest; rest != nil && !rest.eval(m, ev) {
+	x := &m.rs.index.entries[rule]
+	if x.rest != nil && !x.rest.eval(m, ev) {
 		return dst
 	}
-	add, ok := m.rs.rules[rule].program.match(m, ev, nil)
+	add, ok := m.rs.rules[rule].program.match(m, ev, x.terms)
 	if !ok {
 		return dst
 	}
@@ -133,9 +135,9 @@ type scoreTerm struct {
 	add   float64
 }
 
-// match reports whether ev matches, and what it adds. cond is the rule's
-// condition; nil where it is known to hold.
-func (p *program) match(m *Matcher, ev *Event, cond pred) (add float64, ok bool) {
+// match reports whether an event that the rule's condition holds for matches, and what it adds.
+// The terms are those of its score.
+func (p *program) match(m *Matcher, ev *Event, terms []guarded) (add float64, ok bool) {
 	add = 1
 	switch p.kind {
 	case DetectSum:
@@ -148,13 +150,10 @@ func (p *program) match(m *Matcher, ev *Event, cond pred) (add float64, ok bool)
 			return 0, false
 		}
 	}
-	if cond != nil && !cond.eval(m, ev) {
-		return 0, false
-	}
 	if p.kind == DetectScore {
 		add = 0
-		for i := range p.score {
-			if p.score[i].match.eval(m, ev) {
+		for i := range terms {
+			if terms[i].eval(m, ev) {
 				add += p.score[i].add
 			}
 		}

@@ -102,6 +102,7 @@ type textPred struct {
 	one   string              // the only one of equal
 	long  int                 // no longer text can have one of equal as its folded form
 	tests []textTest
+	needs bool // every test needs a literal of the field
 	all   bool
 	neq   bool // the subject has a value, and none passes
 }
@@ -131,6 +132,9 @@ func (p *textPred) any(m *Matcher, ev *Event) bool {
 				return true
 			}
 		}
+	}
+	if p.needs && len(m.hits(ev, p.of.field).found) == 0 {
+		return false
 	}
 	for i := range p.tests {
 		if p.tests[i].eval(m, ev, p.of) {
