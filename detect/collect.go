@@ -1,7 +1,6 @@
 package detect
 
 import (
-	"encoding/binary"
 	"math"
 	"slices"
 	"strconv"
@@ -45,17 +44,10 @@ type Collector struct {
 	scratch Matcher // of findings
 }
 
-// atGroup is the group of the event at hand, for rules that share a grouping.
-type atGroup struct {
-	done, ok bool
-	group    int32 // place in the memory
-	pair     int32 // of the rule before, from one; 0 for none
-}
-
 // NewCollector makes a collector for one rule set.
 func NewCollector(rs *RuleSet, keys Keys) *Collector {
 	c := &Collector{
-		rs: rs, keys: keys, at: make([]atGroup, len(rs.Groupings())), memory: newMemory(), shedder: newShedder(rs.Rules()),
+		rs: rs, keys: keys, at: make([]atGroup, len(rs.Groupings())), memory: newMemory(rs.Groupings()), shedder: newShedder(rs.Rules()),
 	}
 	c.gathered.restart() // a batch has a number that nothing known has
 	c.dealt.rules = make([]textUse, len(rs.Rules()))
@@ -102,9 +94,9 @@ func (c *Collector) Add(ev *Event, matches []Match) {
 		}
 		if !known {
 			known = true
-			identity := c.keys.GroupHash(ev.text[Tenant], "id", ev.text[ServerInstance], ev.text[ID])
+			identity := c.hash(ev, "id", ev.text[ServerInstance], ev.text[ID])
 			c.events = append(c.events, gatheredEvent{facts: -1, SignalEvent: SignalEvent{
-				Time: at.UnixMilli(), Append: ev.Append.UnixMilli(), Identity: binary.BigEndian.Uint64(identity[:]),
+				Time: at.UnixMilli(), Append: ev.Append.UnixMilli(), Identity: identity,
 			}})
 		}
 		sig := c.signal(ev, rule)

@@ -13,12 +13,14 @@ type gathered struct {
 	ids     []byte          // of these events
 	context []wireValue     // of all that is shown of them
 	shown   []shownTo
-	choices []uint16 // of the context, what a rule shows
+	choices []uint16    // of the context, what a rule shows
+	naming  []wireValue // of groups
+	passing passingSignals
 }
 
 // gatheredSignal is the signal of a group.
 type gatheredSignal struct {
-	group       int32 // place in the memory
+	hash        [16]byte // of the group
 	name        groupName
 	first, last int32 // pairs, from one; 0 for none
 	pairs       int32 // how many
@@ -68,21 +70,12 @@ type shownTo struct {
 
 // restart begins the next batch.
 func (g *gathered) restart() {
+	g.passing.restart()
 	*g = gathered{
 		batch: g.batch + 1, signals: kept(g.signals), pairs: kept(g.pairs), events: kept(g.events), points: kept(g.points), facts: kept(g.facts),
 		ids: kept(g.ids), context: kept(g.context), shown: kept(g.shown), choices: kept(g.choices),
+		naming: kept(g.naming), passing: g.passing,
 	}
-}
-
-// signal finds or makes the signal of the event's group.
-func (c *Collector) signal(ev *Event, rule *Rule) int32 {
-	place := c.at[rule.Grouping].group
-	g := &c.groups[place]
-	if g.batch != c.batch {
-		g.batch, g.signal = c.batch, int32(len(c.signals))
-		c.signals = append(c.signals, gatheredSignal{group: place, name: c.call(ev, g, rule)})
-	}
-	return g.signal
 }
 
 // pair finds or makes the place of a rule's points in a signal. Events mostly match the same

@@ -91,8 +91,8 @@ func (c *Collector) show(ev *Event, rule *Rule, pair int32) {
 	f := &c.facts[e.facts]
 	from := int32(len(c.choices))
 	for _, field := range rule.Context {
-		if raw, ok := ev.raw(field); ok {
-			c.choices = append(c.choices, c.shownField(f, ev, field, raw))
+		if at, ok := c.shownField(f, ev, field); ok {
+			c.choices = append(c.choices, at)
 		}
 	}
 	if cat, ok := rule.asked(&c.scratch, ev); ok {
@@ -110,16 +110,20 @@ func (c *Collector) show(ev *Event, rule *Rule, pair int32) {
 	p.last = n
 }
 
-// shownField finds or makes the place of a field in what is shown of the event at hand.
-func (c *Collector) shownField(f *gatheredFacts, ev *Event, field Field, raw string) uint16 {
+// shownField finds or makes the place of a field that the event at hand has in what is shown of it.
+func (c *Collector) shownField(f *gatheredFacts, ev *Event, field Field) (at uint16, ok bool) {
 	name := c.name(field)
 	all := c.context[f.context.from:]
 	for i := range all {
 		if all[i].field == name {
-			return uint16(i)
+			return uint16(i), true
 		}
 	}
-	return c.beside(f, wireValue{name, c.form(ev, field, raw)})
+	form, ok := c.form(ev, field)
+	if !ok {
+		return 0, false
+	}
+	return c.beside(f, wireValue{name, form}), true
 }
 
 // beside finds or makes the place of a value in what is shown of the event at hand.
@@ -170,12 +174,14 @@ func findingsIn(dst []*findingPred, p pred) []*findingPred {
 
 func (c *Collector) factsOf(ev *Event) gatheredFacts {
 	from := int32(len(c.ids))
+	server, _ := c.form(ev, ServerName)
+	tool, _ := c.form(ev, MCPTool)
 	c.ids = append(c.ids, ev.Public(ID).Value...)
 	f := gatheredFacts{
 		id: span{from, int32(len(c.ids))}, context: span{int32(len(c.context)), int32(len(c.context))},
 		wireFacts: wireFacts{
-			event: uint32(len(c.events)) - 1, offset: ev.Offset, server: c.shownText(ev, ServerName), kind: c.id(ev.Enum(Type), ""),
-			outcome: c.id(ev.Enum(Outcome), ""), tool: c.shownText(ev, MCPTool),
+			event: uint32(len(c.events)) - 1, offset: ev.Offset, server: server, kind: c.id(ev.Enum(Type), ""),
+			outcome: c.id(ev.Enum(Outcome), ""), tool: tool,
 		},
 	}
 	best := -1.0
@@ -185,12 +191,4 @@ func (c *Collector) factsOf(ev *Event) gatheredFacts {
 		}
 	}
 	return f
-}
-
-func (c *Collector) shownText(ev *Event, f Field) textID {
-	raw, ok := ev.raw(f)
-	if !ok {
-		return 0
-	}
-	return c.form(ev, f, raw)
 }

@@ -74,11 +74,11 @@ func (c *Collector) measureEvents() {
 func (c *Collector) measureText(id textID) {
 	d := &c.dealt
 	d.bytes += sizeOfPlace
-	place := int(id) - len(wireNames)
+	place := id.place()
 	if place < 0 || !d.inTexts.first(place, d.now) {
 		return
 	}
-	b := c.texts.bytes(int32(place))
+	b := c.texts.packed(id)
 	if b[0] != textPlain {
 		n, size := binary.Uvarint(b[1:])
 		b = b[size:]
@@ -101,7 +101,7 @@ func (c *Collector) measureValues(values []wireValue) {
 func (c *Collector) measureGroup(s *gatheredSignal) {
 	c.dealt.bytes += 16 + sizeOfPlace
 	c.measureText(s.name.tenant)
-	c.measureValues(c.called[s.name.values.from:s.name.values.until])
+	c.measureValues(c.naming[s.name.values.from:s.name.values.until])
 }
 
 // measurePair counts a rule of the signal in hand, and finds what it shares with those before.

@@ -2,7 +2,6 @@ package detect
 
 import (
 	"encoding/binary"
-	"slices"
 	"strings"
 )
 
@@ -15,11 +14,11 @@ type memory struct {
 	ofKey  bool   // the event at hand is of that key too
 	tenant string // of the event before
 	place  int32  // of the tenant
-	event  uint64 // number of the event at hand
-	seen   [NumFields]struct {
-		event uint64
-		place int32
-	} // values of the event at hand
+
+	aspects []aspect
+	slots   [NumFields]aspectSlot
+	once    []passingForm // of the event at hand
+	hashes  [][16]byte    // of the passing groups of the event at hand
 
 	values   numbered // tenants; and their fields with values
 	ofValues []knownValue
@@ -66,14 +65,23 @@ const (
 	maxKnownLen   = 256
 )
 
-func newMemory() memory {
-	return memory{place: -1, texts: newTexts(), values: newNumbered(), of: newNumbered()}
+func newMemory(groupings [][]GroupTerm) memory {
+	m := memory{place: -1, texts: newTexts(), values: newNumbered(), of: newNumbered()}
+	m.aspects, m.slots = newAspects(groupings)
+	return m
 }
 
 // begin makes ready for a batch whose first event is of a key.
 func (m *memory) begin(key string) {
-	if key == m.key && !m.texts.full() && !m.values.full() && !m.of.full() && len(m.called) < 4*maxKnown {
+	full := m.texts.full() || m.values.full() || m.of.full() || len(m.called) >= 4*maxKnown
+	for i := range m.aspects {
+		full = full || m.aspects[i].of.full()
+	}
+	if key == m.key && !full {
 		return
+	}
+	for i := range m.aspects {
+		m.aspects[i].forget()
 	}
 	m.texts.forget()
 	m.values.forget()
@@ -85,10 +93,13 @@ func (m *memory) begin(key string) {
 // next begins an event.
 func (c *Collector) next(ev *Event, key string) {
 	c.ofKey = key == c.key
-	c.event++
+	c.once, c.hashes = c.once[:0], c.hashes[:0]
 	if tenant := ev.text[Tenant]; c.place < 0 || tenant != c.tenant {
 		c.place = c.number(append(append(c.buf[:0], byte(NumFields)+1), tenant...))
 		c.tenant = strings.Clone(tenant) // the event's may be a part of a record
+	}
+	for i := range c.aspects {
+		c.look(&c.aspects[i], ev)
 	}
 }
 
@@ -102,14 +113,21 @@ func (c *Collector) number(b []byte) int32 {
 }
 
 // value finds or makes the place of a value that the event at hand has of a field.
-func (c *Collector) value(ev *Event, f Field, raw string) int32 {
-	s := &c.seen[f]
-	if s.event == c.event {
-		return s.place
+func (c *Collector) value(ev *Event, f Field) (place int32, ok bool) {
+	known := c.slots[f].of(c.aspects)
+	if known != nil && *known != 0 {
+		return *known - 1, *known > 0
 	}
-	b := binary.LittleEndian.AppendUint32(append(c.buf[:0], byte(f)), uint32(c.place))
-	s.event, s.place = c.event, c.number(c.short(ev, b, f.String(), raw))
-	return s.place
+	place = -2 // not there
+	raw, ok := ev.raw(f)
+	if ok {
+		b := binary.LittleEndian.AppendUint32(append(c.buf[:0], byte(f)), uint32(c.place))
+		place = c.number(c.short(ev, b, f.String(), raw))
+	}
+	if known != nil {
+		*known = place + 1
+	}
+	return place, ok
 }
 
 // short appends a value, or where it is long its hash, which is never as short.
@@ -127,18 +145,43 @@ func (c *Collector) label(ev *Event, key, raw string) int32 {
 	return c.number(c.short(ev, appendString(b, key), "labels."+key, raw))
 }
 
-// form is the public form of a field that has a raw value.
-func (c *Collector) form(ev *Event, f Field, raw string) textID {
-	k := &c.ofValues[c.value(ev, f, raw)]
-	if c.ofKey && k.formed {
-		return k.form
+// form is the public form of a field, where the event has a value of it.
+func (c *Collector) form(ev *Event, f Field) (form textID, ok bool) {
+	if passes(f) {
+		return c.passingForm(ev, f)
 	}
+	place, ok := c.value(ev, f)
+	if !ok {
+		return 0, false
+	}
+	k := &c.ofValues[place]
+	if c.ofKey && k.formed {
+		return k.form, true
+	}
+	raw, _ := ev.raw(f)
 	v := ev.publicValue(f, raw)
-	form := c.id(v.Value, v.Key)
+	form = c.id(v.Value, v.Key)
 	if c.ofKey {
 		k.form, k.formed = form, true
 	}
-	return form
+	return form, true
+}
+
+// passingForm is a form that is made for the event at hand alone.
+func (c *Collector) passingForm(ev *Event, f Field) (textID, bool) {
+	for _, p := range c.once {
+		if p.field == f {
+			return p.form, true
+		}
+	}
+	raw, ok := ev.raw(f)
+	if !ok {
+		return 0, false
+	}
+	v := ev.publicValue(f, raw)
+	p := passingForm{f, c.pass(v.Value, v.Key)}
+	c.once = append(c.once, p)
+	return p.form, true
 }
 
 // name is the number of a field's name.
@@ -151,12 +194,16 @@ func (c *Collector) name(f Field) textID {
 
 // apart is what tells the value of a field apart from others.
 func (c *Collector) apart(ev *Event, f Field) uint64 {
-	raw, ok := ev.raw(f)
-	if !ok || f.Kind() == List {
+	if f.Kind() == List || passes(f) {
 		return c.hash(ev, "value", f.String(), ev.whole(f))
 	}
-	k := &c.ofValues[c.value(ev, f, raw)]
+	place, ok := c.value(ev, f)
+	if !ok {
+		return c.hash(ev, "value", f.String(), "")
+	}
+	k := &c.ofValues[place]
 	if !k.hashed {
+		raw, _ := ev.raw(f)
 		k.apart, k.hashed = c.hash(ev, "value", f.String(), raw), true
 	}
 	return k.apart
@@ -164,109 +211,8 @@ func (c *Collector) apart(ev *Event, f Field) uint64 {
 
 // hash is a keyed hash of the event's tenant and parts.
 func (c *Collector) hash(ev *Event, parts ...string) uint64 {
-	h := c.keys.GroupHash(ev.text[Tenant], parts...)
-	return binary.BigEndian.Uint64(h[:])
-}
-
-// grouped reports whether the event has every group field of the rule, and finds its group.
-// Groups of the same fields and values are one, whatever the rules ask for.
-func (c *Collector) grouped(ev *Event, rule *Rule) bool {
-	at := &c.at[rule.Grouping]
-	if at.done {
-		return at.ok
-	}
-	at.done = true
-	c.found = c.found[:0]
-	for _, t := range rule.GroupBy {
-		f, key, raw, ok := ev.groupRaw(t)
-		switch {
-		case !ok:
-			return false
-		case f < NumFields:
-			c.found = append(c.found, c.value(ev, f, raw))
-		default:
-			c.found = append(c.found, c.label(ev, key, raw))
-		}
-	}
-	at.ok = true
-	var group *int32 // from one
-	if len(c.found) == 1 {
-		group = &c.ofValues[c.found[0]].group
-	} else {
-		b := binary.LittleEndian.AppendUint32(c.buf[:0], uint32(c.place))
-		for _, place := range c.found {
-			b = binary.LittleEndian.AppendUint32(b, uint32(place))
-		}
-		c.buf = b
-		place, added := c.of.place(b)
-		if added {
-			c.ofGroups = append(c.ofGroups, 0)
-		}
-		group = &c.ofGroups[place]
-	}
-	if *group == 0 {
-		c.groups = append(c.groups, knownGroup{hash: c.groupHash(ev, rule)})
-		*group = int32(len(c.groups))
-	}
-	at.group = *group - 1
-	return true
-}
-
-func (c *Collector) groupHash(ev *Event, rule *Rule) [16]byte {
-	c.parts = append(c.parts[:0], "group")
-	for _, t := range rule.GroupBy {
-		f, name, raw, _ := ev.groupRaw(t)
-		if f < NumFields {
-			name = f.String()
-		} else {
-			name = "labels." + name
-		}
-		c.parts = append(c.parts, name, raw)
-	}
-	hash := c.keys.GroupHash(ev.text[Tenant], c.parts...)
+	c.parts = append(c.parts[:0], parts...) // so that the caller's stay off the heap
+	h := c.keys.GroupHash(ev.text[Tenant], c.parts...)
 	clear(c.parts)
-	return hash
-}
-
-// groupRaw returns the first part of the term that the event has; NumFields and its key for a
-// label. The name is part of the group: a token and a session of equal text are not one.
-func (e *Event) groupRaw(t GroupTerm) (f Field, label, raw string, ok bool) {
-	for _, f := range t.Fields {
-		if raw, ok := e.raw(f); ok {
-			return f, "", raw, true
-		}
-	}
-	for _, l := range e.labels {
-		if l.key == t.Label && t.Label != "" {
-			return NumFields, l.key, l.value, true
-		}
-	}
-	return 0, "", "", false
-}
-
-// call finds or makes what the event's group is called.
-func (c *Collector) call(ev *Event, g *knownGroup, rule *Rule) groupName {
-	if g.named && c.ofKey {
-		return g.name
-	}
-	var x groupName
-	if tenant, ok := ev.raw(Tenant); ok {
-		x.tenant = c.form(ev, Tenant, tenant)
-	}
-	x.values.from = int32(len(c.called))
-	for _, t := range rule.GroupBy {
-		f, key, raw, _ := ev.groupRaw(t)
-		if f < NumFields {
-			c.called = append(c.called, wireValue{c.name(f), c.form(ev, f, raw)})
-			continue
-		}
-		i := slices.IndexFunc(ev.labels, func(l label) bool { return l.key == key })
-		p := ev.PublicLabels()[i]
-		c.called = append(c.called, wireValue{c.id("labels."+p.Key, ""), c.id(p.Value, p.Public.Key)})
-	}
-	x.values.until = int32(len(c.called))
-	if c.ofKey {
-		g.name, g.named = x, true
-	}
-	return x
+	return binary.BigEndian.Uint64(h[:])
 }

@@ -62,6 +62,7 @@ func (c *Collector) Packs(source int32, begin, end int64, partitions int32) (out
 		}
 	}
 	c.gathered.restart()
+	c.texts.passing.forget()
 	c.shedder.start()
 	return out
 }
@@ -116,7 +117,7 @@ func (c *Collector) dealPoints() {
 func (c *Collector) order(partitions int32) {
 	d := &c.dealt
 	class := func(s *gatheredSignal) int32 {
-		n := PartitionOf(c.groups[s.group].hash, partitions)
+		n := PartitionOf(s.hash, partitions)
 		if !s.urgent {
 			n += partitions
 		}
@@ -153,8 +154,7 @@ func (c *Collector) write(pieces []piece) {
 	c.writeEvents(pieces)
 	for _, x := range pieces {
 		s := &c.signals[x.signal]
-		g := &c.groups[s.group]
-		d.group(g.hash, s.name.tenant, c.called[s.name.values.from:s.name.values.until], int(x.pairs))
+		d.group(s.hash, s.name.tenant, c.naming[s.name.values.from:s.name.values.until], int(x.pairs))
 		at := x.first
 		for range x.pairs {
 			p := &c.pairs[at-1]

@@ -10,9 +10,32 @@ import (
 type numbered struct {
 	seed  maphash.Seed
 	slots []numberedSlot // open-addressed
-	ends  []uint32       // in raw
-	raw   []byte
+	byteStrings
 }
+
+// byteStrings is a list of them, without a pointer for each.
+type byteStrings struct {
+	ends []uint32 // in raw
+	raw  []byte
+}
+
+// add adds a copy of b, and returns its place.
+func (l *byteStrings) add(b []byte) (place int32) {
+	l.raw = append(l.raw, b...)
+	l.ends = append(l.ends, uint32(len(l.raw)))
+	return int32(len(l.ends)) - 1
+}
+
+func (l *byteStrings) bytes(place int32) []byte {
+	from := uint32(0)
+	if place > 0 {
+		from = l.ends[place-1]
+	}
+	until := l.ends[place]
+	return l.raw[from:until:until]
+}
+
+func (l *byteStrings) forget() { l.ends, l.raw = kept(l.ends), kept(l.raw) }
 
 type numberedSlot struct{ tag, place uint32 } // the place from one; 0 for none
 
@@ -30,13 +53,12 @@ func (t *numbered) place(b []byte) (place int32, added bool) {
 			return int32(s.place - 1), false
 		}
 	}
-	t.raw = append(t.raw, b...)
-	t.ends = append(t.ends, uint32(len(t.raw)))
+	place = t.add(b)
 	t.slots[i] = numberedSlot{tag, uint32(len(t.ends))}
 	if 4*len(t.ends) > 3*len(t.slots) {
 		t.grow()
 	}
-	return int32(len(t.ends)) - 1, true
+	return place, true
 }
 
 func (t *numbered) grow() {
@@ -50,15 +72,6 @@ func (t *numbered) grow() {
 		}
 		t.slots[i] = numberedSlot{uint32(h >> 32), uint32(place) + 1}
 	}
-}
-
-func (t *numbered) bytes(place int32) []byte {
-	from := uint32(0)
-	if place > 0 {
-		from = t.ends[place-1]
-	}
-	until := t.ends[place]
-	return t.raw[from:until:until]
 }
 
 // full reports whether it holds more than it is to remember.
@@ -91,13 +104,22 @@ var wireNumbers = func() map[string]textID {
 	return numbers
 }()
 
-// textID is the number of a text: those of wireNames, and then those that a texts has seen.
+// textID is the number of a text: those of wireNames, and then in turns those that a texts
+// remembers and those that pass.
 type textID uint32
+
+func textIDOf(place int32, passes textID) textID {
+	return textID(len(wireNames)) + 2*textID(place) + passes
+}
+
+// place is the place of what is no wireName among all others.
+func (id textID) place() int { return int(id) - len(wireNames) }
 
 // texts are what packs are written with: each text is in a pack once, and a number from then on.
 type texts struct {
-	numbered          // form, number of the key, and what the pack has
-	keys     []string // ids of keys
+	numbered             // form, number of the key, and what the pack has
+	passing  byteStrings // the same of texts that only the batch in hand has
+	keys     []string    // ids of keys
 	used     []textUse
 	buf      []byte
 }
@@ -123,6 +145,31 @@ func (t *texts) id(value, key string) textID {
 			return n
 		}
 	}
+	place, added := t.place(t.form(value, key))
+	if added {
+		t.use(textIDOf(place, 0))
+	}
+	return textIDOf(place, 0)
+}
+
+// pass numbers a text which hardly comes again, and that is not remembered beyond the batch.
+func (t *texts) pass(value, key string) textID {
+	id := textIDOf(t.passing.add(t.form(value, key)), 1)
+	t.use(id)
+	return id
+}
+
+// packed is what the pack has of a text.
+func (t *texts) packed(id textID) []byte {
+	place := id.place()
+	if place&1 != 0 {
+		return t.passing.bytes(int32(place / 2))
+	}
+	return t.bytes(int32(place / 2))
+}
+
+// form makes what the pack has of a text; it is good until the next call.
+func (t *texts) form(value, key string) []byte {
 	t.buf = append(t.buf[:0], textPlain)
 	if key != "" {
 		n := 0
@@ -135,19 +182,19 @@ func (t *texts) id(value, key string) textID {
 		t.buf = binary.AppendUvarint(append(t.buf[:0], textKeyed), uint64(n))
 		if packed, ok := appendPseudonym(t.buf, value); ok {
 			packed[0] = textPseudonym
-			return t.number(packed)
+			t.buf = packed
+			return packed
 		}
 	}
-	return t.number(append(t.buf, value...))
+	t.buf = append(t.buf, value...)
+	return t.buf
 }
 
-func (t *texts) number(b []byte) textID {
-	t.buf = b
-	place, added := t.place(b)
-	if added {
-		t.used = append(t.used, textUse{})
+// use makes room to say where a text is in the pack in hand.
+func (t *texts) use(id textID) {
+	if n := id.place() + 1; n > len(t.used) {
+		t.used = append(t.used, make([]textUse, n-len(t.used))...)
 	}
-	return textID(len(wireNames)) + textID(place)
 }
 
 func (t *texts) forget() {

@@ -78,12 +78,11 @@ func (w *packWriter) text(dst []byte, id textID) []byte {
 	if int(id) < len(wireNames) {
 		return append(dst, byte(id))
 	}
-	place := int32(id) - int32(len(wireNames))
-	u := &w.used[place]
+	u := &w.used[id.place()]
 	if u.pack != w.pack {
 		*u = textUse{w.pack, w.nTexts}
 		w.nTexts++
-		w.add(w.bytes(place))
+		w.add(w.packed(id))
 	}
 	return binary.AppendUvarint(dst, uint64(len(wireNames))+uint64(u.place))
 }

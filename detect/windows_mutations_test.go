@@ -18,7 +18,7 @@ var mutations = []struct{ name, file, old, new string }{
 	{"late events are counted", "collect.go", "if ev.Late {", "if false {"},
 	{"late events never fire", "collect.go", "if !rule.Detector.single() {", "if true {"},
 	{"late events fire at the time they claim", "collect.go", "at = ev.Append //", "at = ev.Time //"},
-	{"groups of different tenants meet", "collect_memory.go", "hash := c.keys.GroupHash(ev.text[Tenant], c.parts...)", "hash := c.keys.GroupHash(\"\", c.parts...)"},
+	{"groups of different tenants meet", "collect_group.go", "hash := c.keys.GroupHash(ev.text[Tenant], c.parts...)", "hash := c.keys.GroupHash(\"\", c.parts...)"},
 	{"an event's server is not part of its identity", "collect.go", `"id", ev.text[ServerInstance], ev.text[ID])`, `"id", ev.text[ID])`},
 	{"a point enters as often as it comes", "windows_group.go", "at, there = s.find(p)\n\t\t}\n\t\tif there {", "at, _ = s.find(p)\n\t\t}\n\t\tif there = false; there {"},
 	{"signals of an older batch are taken", "windows.go", "case s.Begin < src.begin:", "case s.Begin < -1:"},
