@@ -7,6 +7,9 @@ import (
 	"encoding/binary"
 	"hash"
 	"time"
+	"unsafe"
+
+	"github.com/dchest/siphash"
 
 	"picket/detect"
 )
@@ -15,7 +18,6 @@ import (
 const (
 	domainPseudonym = 1
 	domainGroup     = 2
-	domainValue     = 3
 )
 
 var hashText = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
@@ -25,17 +27,30 @@ var hashText = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPaddin
 type Hasher struct {
 	ring  *Keyring
 	macs  []hash.Hash // by key
-	group hash.Hash
+	group groupKey
 	buf   []byte
 	sum   [sha256.Size]byte
+	room  []byte // for pseudonyms that are not remembered
 	memo  memo
+}
+
+// groupKey is made of the keyring's group key. Hashes of groups and identities only have to keep
+// apart what is different, also from somebody who picks the values but has not got the key: that
+// is what SipHash is for, in a sixth of the time of HMAC.
+type groupKey struct{ k0, k1 uint64 }
+
+func newGroupKey(s Secret) groupKey {
+	m := hmac.New(sha256.New, s.b)
+	m.Write([]byte("picket group hash: SipHash-2-4-128"))
+	sum := m.Sum(nil)
+	return groupKey{binary.LittleEndian.Uint64(sum), binary.LittleEndian.Uint64(sum[8:])}
 }
 
 var _ detect.Pseudonymizer = (*Hasher)(nil)
 
 // Hasher makes a Hasher for one goroutine.
 func (k *Keyring) Hasher() *Hasher {
-	h := &Hasher{ring: k, group: hmac.New(sha256.New, k.group.b), memo: newMemo()}
+	h := &Hasher{ring: k, group: newGroupKey(k.group), memo: newMemo()}
 	for i := range k.keys {
 		h.macs = append(h.macs, hmac.New(sha256.New, k.keys[i].Secret.b))
 	}
@@ -52,7 +67,7 @@ func (h *Hasher) Pseudonym(tenant, class, value string, at time.Time) (pseudonym
 	keyID = h.ring.keys[i].ID
 	if len(value) > maxMemoized || len(class) > maxMemoized || class == "digest" { // few digests come again
 		var buf [hashTextLen]byte
-		return string(h.pseudonym(&buf, i, tenant, class, value)), keyID
+		return h.text(h.pseudonym(&buf, i, tenant, class, value)), keyID
 	}
 	p, place, tag := h.memo.find(tenant, class, value, int32(i))
 	if p == "" {
@@ -60,6 +75,16 @@ func (h *Hasher) Pseudonym(tenant, class, value string, at time.Time) (pseudonym
 		p = h.memo.remember(place, tag, h.pseudonym(&buf, i, tenant, class, value), tenant, class, value, int32(i))
 	}
 	return p, keyID
+}
+
+// text gives a text of its own. Many share a piece of memory, of which each byte is written once.
+func (h *Hasher) text(b []byte) string {
+	if cap(h.room)-len(h.room) < len(b) {
+		h.room = make([]byte, 0, 64*pseudonymLen)
+	}
+	from := len(h.room)
+	h.room = append(h.room, b...)
+	return unsafe.String(&h.room[from], len(b))
 }
 
 // hashTextLen is the length of 160 bits in base32, of which a pseudonym has the first 130.
@@ -77,13 +102,11 @@ func (h *Hasher) GroupHash(tenant string, parts ...string) [16]byte {
 	for _, p := range parts {
 		buf = part(buf, p)
 	}
-	return [16]byte(h.finish(h.group, buf))
-}
-
-// ValueHash hashes one value for counting distinct ones, under the key that never rotates.
-func (h *Hasher) ValueHash(tenant, value string) uint64 {
-	buf := part(part(append(h.buf[:0], domainValue), tenant), value)
-	return binary.BigEndian.Uint64(h.finish(h.group, buf))
+	var out [16]byte
+	a, b := siphash.Hash128(h.group.k0, h.group.k1, h.keep(buf))
+	binary.BigEndian.PutUint64(out[:8], a)
+	binary.BigEndian.PutUint64(out[8:], b)
+	return out
 }
 
 // mac hashes three parts.
@@ -98,12 +121,17 @@ func part(buf []byte, p string) []byte {
 
 func (h *Hasher) finish(m hash.Hash, text []byte) []byte {
 	m.Reset() // back to the state after the key, which is computed once
-	m.Write(text)
+	m.Write(h.keep(text))
 	m.Sum(h.sum[:0])
+	return h.sum[:]
+}
+
+// keep notes the memory of a text that is to be hashed, for the next one.
+func (h *Hasher) keep(text []byte) []byte {
 	if cap(text) > cap(h.buf) && cap(text) <= 64<<10 {
 		h.buf = text
 	}
-	return h.sum[:]
+	return text
 }
 
 // Found is one pseudonym that a value has.

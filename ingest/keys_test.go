@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -180,7 +182,6 @@ func TestRotationFollowsEventTime(t *testing.T) {
 	k := testKeys(t, 1)
 	first := k.Keys()[0].ID
 	group := k.Hasher().GroupHash("t", "203.0.113.9")
-	value := k.Hasher().ValueHash("t", "203.0.113.9")
 	second, err := k.Rotate(rand.NewChaCha8([32]byte{3}), day)
 	if err != nil {
 		t.Fatal(err)
@@ -194,7 +195,7 @@ func TestRotationFollowsEventTime(t *testing.T) {
 			t.Errorf("at %s: key %s, want %s", at, id, want)
 		}
 	}
-	if h.GroupHash("t", "203.0.113.9") != group || h.ValueHash("t", "203.0.113.9") != value {
+	if h.GroupHash("t", "203.0.113.9") != group {
 		t.Error("a rotation changes groups")
 	}
 	if _, err := k.Rotate(rand.NewChaCha8([32]byte{4}), day); err == nil {
@@ -235,6 +236,34 @@ func TestGroupHashIsUnambiguous(t *testing.T) {
 			t.Errorf("%q and %s hash alike", parts, prev)
 		}
 		seen[g] = fmt.Sprintf("%q", parts)
+	}
+}
+
+// What a group hashes to is in alert ids and in signals that wait: another version must not change it.
+func TestGroupHashStays(t *testing.T) {
+	h := testKeys(t, 1).Hasher()
+	for _, c := range []struct{ tenant, part, want string }{
+		{"acme", "203.0.113.9", "f1d414c362d1659aa26e01f5b96f83ce"}, {"acme", "203.0.113.10", "ac4d576bc22e29338e9a9f148c6b146c"}, {"other", "203.0.113.9", "85a3278f11e711c16947f34907d34e75"},
+	} {
+		if got := fmt.Sprintf("%x", h.GroupHash(c.tenant, "net.ip", c.part)); got != c.want {
+			t.Errorf("%s %s hashes to %s, not %s", c.tenant, c.part, got, c.want)
+		}
+	}
+}
+
+// Whoever has not got the group key cannot tell what a hash is of, nor which two are equal.
+func TestGroupHashIsKeyed(t *testing.T) {
+	a, b := testKeys(t, 1), testKeys(t, 2)
+	if bytes.Equal(a.group.b, b.group.b) {
+		t.Fatal("the keys are equal")
+	}
+	if a.Hasher().GroupHash("t", "x") == b.Hasher().GroupHash("t", "x") {
+		t.Error("the group key does not matter")
+	}
+	half := &Keyring{group: Secret{slices.Clone(a.group.b)}, keys: a.keys}
+	half.group.b[31] ^= 1
+	if a.Hasher().GroupHash("t", "x") == half.Hasher().GroupHash("t", "x") {
+		t.Error("a bit of the group key does not matter")
 	}
 }
 
