@@ -63,7 +63,7 @@ func NewDecoder(opt Options) *Decoder {
 	for _, k := range opt.KeepLabels {
 		d.keep[k] = true
 	}
-	d.lane.d = d
+	d.lane.init(d)
 	d.adapters = []adapter{
 		{"native", (*Decoder).isNative, (*Decoder).native},
 		{"security-logger", (*Decoder).isSecurityLogger, (*Decoder).securityLogger},

@@ -25,9 +25,17 @@ type lane struct {
 	high uint64                // bits of all bytes of texts
 	room strings.Builder       // for texts that are not in the record as they are
 
-	// next is which name came after a name the last time: producers repeat themselves. At the
-	// end it has which one came first in each group.
-	next [maxNames]uint8
+	// next is which name came after a name of the same group the last time: producers repeat
+	// themselves. At the end it has which one came first in each group.
+	next [maxNames]*name
+}
+
+func (l *lane) init(d *Decoder) {
+	l.d = d
+	none := &name{tail: 1, mask: ^uint64(0)} // begins nothing: its head and its tail are the same bytes, and differ
+	for i := range l.next {
+		l.next[i] = none
+	}
 }
 
 // native reads a record into an event that is empty.
@@ -65,33 +73,18 @@ func (l *lane) members(ev *detect.Event, group uint8, i int) int {
 	}
 	base, before := len(l.open), maxNames-1-int(group)
 	for {
-		x := &l.d.names.all[l.next[before]]
-		if x.group == group && x.begins(s, i) {
+		x := l.next[before%maxNames]
+		if x.begins(s, i) {
 			i += int(x.size)
-		} else {
-			var key string
-			if key, i = l.key(i); i < 0 {
-				return -1
-			}
-			hash := foldHash(key)
-			var variant bool
-			if x, variant = l.d.names.find(group, key, hash); variant {
-				return -1
-			}
-			if x == nil && !l.other(hash, base) {
-				return -1
-			}
-			if x == nil {
-				i = l.unknown(ev, group, key, i)
-			} else {
-				l.next[before] = x.at
-			}
+		} else if x, i = l.named(ev, group, base, i); x != nil {
+			l.next[before] = x
 		}
 		if x != nil {
-			if l.saw(x.at) {
+			was, bit := &l.was[x.at/64%2], uint64(1)<<(x.at%64)
+			if *was&bit != 0 {
 				return -1
 			}
-			l.was[x.at/64] |= 1 << (x.at % 64)
+			*was |= bit
 			before = int(x.at)
 			i = l.member(ev, x, l.space(i))
 		}
@@ -105,6 +98,24 @@ func (l *lane) members(ev *detect.Event, group uint8, i int) int {
 			return i
 		}
 	}
+}
+
+// named reads a key that is another one than the last time, up to its value. One that is no name
+// it reads with its value.
+func (l *lane) named(ev *detect.Event, group uint8, base, i int) (x *name, next int) {
+	key, i := l.key(i)
+	if i < 0 {
+		return nil, -1
+	}
+	hash := foldHash(key)
+	x, variant := l.d.names.find(group, key, hash)
+	switch {
+	case x != nil:
+		return x, i
+	case variant || !l.other(hash, base):
+		return nil, -1
+	}
+	return nil, l.unknown(ev, group, key, i)
 }
 
 // more reads what follows a member or an element.

@@ -232,11 +232,9 @@ func (l *lane) text(i int) (text string, next int) {
 		if m|n == 0 {
 			continue
 		}
-		if m == 0 {
-			m, end = n, end+8
-		}
 		l.high |= high
-		if end += bits.TrailingZeros64(m) / 8; s[end] == '"' {
+		first, second := bits.TrailingZeros64(m)/8, bits.TrailingZeros64(n)/8
+		if end += first + second&-(first/8); s[end] == '"' { // without a branch: nobody can guess which word it is
 			return s[start:end], end + 1
 		}
 		return l.escaped(start, end)
