@@ -40,6 +40,7 @@ type Collector struct {
 	gathered
 	dealt dealt
 
+	needed  []needed // by rule
 	shedder shedder
 	scratch Matcher // of findings
 }
@@ -48,6 +49,10 @@ type Collector struct {
 func NewCollector(rs *RuleSet, keys Keys) *Collector {
 	c := &Collector{
 		rs: rs, keys: keys, at: make([]atGroup, len(rs.Groupings())), memory: newMemory(rs.Groupings()), shedder: newShedder(rs.Rules()),
+	}
+	c.needed = make([]needed, len(rs.Rules()))
+	for i := range c.needed {
+		c.needed[i].add = math.NaN() // nothing is known yet
 	}
 	c.gathered.restart() // a batch has a number that nothing known has
 	c.dealt.rules = make([]textUse, len(rs.Rules()))
@@ -113,7 +118,7 @@ func (c *Collector) Add(ev *Event, matches []Match) {
 		} else {
 			c.addPoint(pair, 0, ev, &rule.streams[0], m.Add)
 		}
-		if len(c.points) == before || !rule.shows(m, c.events[len(c.events)-1].Identity) {
+		if len(c.points) == before || !c.shows(rule, m, c.events[len(c.events)-1].Identity) {
 			continue
 		}
 		if c.pairs[pair].show(at.UnixMilli() / rule.Suppress.Milliseconds()) {

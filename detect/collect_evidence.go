@@ -12,12 +12,19 @@ const (
 	enoughEvidence = 12
 )
 
+// needed is how many events a completion needs of those that add so much to a rule. Most add the
+// same, or are in the same conditions, as the one before.
+type needed struct{ add, events float64 }
+
 // shows reports whether an event that matched is evidence. Of a rule that needs many events a
 // share of them is enough, which their identity draws: what an alert shows follows from the
 // events and the rule, whatever else was in their batch.
-func (r *Rule) shows(m Match, identity uint64) bool {
-	need := r.need(m.Add)
-	return need > 0 && float64(identity)*need < enoughEvidence*0x1p64
+func (c *Collector) shows(rule *Rule, m Match, identity uint64) bool {
+	n := &c.needed[m.Rule]
+	if m.Add != n.add {
+		*n = needed{m.Add, rule.need(m.Add)}
+	}
+	return n.events > 0 && float64(identity)*n.events < enoughEvidence*0x1p64
 }
 
 // need is how many events like this one a completion needs at least. It is 0 for those that

@@ -76,3 +76,24 @@ func TestGroupsAreOfTheEventAlone(t *testing.T) {
 		}
 	}
 }
+
+// What an event is called comes back letter by letter, also where it only looks like a UUID.
+func TestIDsComeBackAsTheyWere(t *testing.T) {
+	c, _ := collectGroup(t, "{schema: rule/v1, id: ID-01, name: i.a, title: A, severity: low, match: {type: tool_call}, group_by: [net.ip]}", len(oddIDs), func(ev *Event, i int) {
+		ev.Set(ID, oddIDs[i])
+	})
+	var got []string
+	for _, s := range signalsIn(t, c.Packs(0, 0, 10, 1)) {
+		for _, e := range s.Evidence {
+			got = append(got, e.EventID)
+		}
+	}
+	if want := oddIDs[:maxEvidence]; !slices.Equal(got, want) {
+		t.Errorf("ids %q, want %q", got, want)
+	}
+}
+
+var oddIDs = []string{
+	"0192f0c1-2b3c-7def-8123-0123456789ab", "0192f0c1-2b3c-7def-8123-0123456789AB", "0192f0c1-2b3c-7def-8123-0123456789ag",
+	"0192f0c1-2b3c-7def-81-3-0123456789ab", "0192f0c12-b3c-7def-8123-0123456789ab",
+}

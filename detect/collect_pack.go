@@ -31,13 +31,15 @@ type dealt struct {
 	place  []uint32  // of events in the pack in hand
 	rules  []textUse // their place in the pack in hand
 	pairs  []int32   // of the signal that is measured, as far as they are in the pack in hand
+	given  [][]byte  // records that somebody may be writing
+	free   [][]byte  // and their memory after that
 }
 
 // piece is what a pack has of a signal: some of its rules, mostly all.
 type piece struct{ signal, first, pairs int32 }
 
 // Packs returns the signals of the batch [begin, end) of a source partition, dealt to so many
-// partitions, and starts the next batch. The urgent ones come first.
+// partitions, and starts the next batch. The urgent ones come first. They hold until Written.
 func (c *Collector) Packs(source int32, begin, end int64, partitions int32) (out []Pack) {
 	d := &c.dealt
 	d.texts = &c.texts
@@ -49,8 +51,9 @@ func (c *Collector) Packs(source int32, begin, end int64, partitions int32) (out
 			c.write(d.pieces)
 			out = append(out, Pack{
 				Partition: int32(class) % partitions, Urgent: int32(class) < partitions,
-				Record: d.record(make([]byte, 0, d.packWriter.size()), source, begin, end),
+				Record: d.record(d.memoryFor(d.packWriter.size()), source, begin, end),
 			})
+			d.give(out[len(out)-1].Record)
 			d.pieces = d.pieces[:0]
 			d.measure.start()
 		}
@@ -65,6 +68,37 @@ func (c *Collector) Packs(source int32, begin, end int64, partitions int32) (out
 	c.texts.passing.forget()
 	c.shedder.start()
 	return out
+}
+
+// Written says that nobody reads any pack so far any more: their memory is used again.
+func (c *Collector) Written() {
+	d := &c.dealt
+	d.free = append(d.free, d.given...)
+	d.free = d.free[max(0, len(d.free)-maxGiven):]
+	clear(d.given)
+	d.given = d.given[:0]
+}
+
+// maxGiven is how many records a Collector keeps the memory of.
+const maxGiven = 32
+
+func (d *dealt) memoryFor(size int) []byte {
+	for i := len(d.free) - 1; i >= 0; i-- {
+		if b := d.free[i]; cap(b) >= size {
+			d.free = slices.Delete(d.free, i, i+1)
+			return b[:0]
+		}
+	}
+	if n := len(d.free); n > 0 { // too small for what comes now
+		d.free = d.free[:n-1]
+	}
+	return make([]byte, 0, size+size/8)
+}
+
+func (d *dealt) give(record []byte) {
+	if len(d.given) < maxGiven && cap(record) <= 2*maxPack {
+		d.given = append(d.given, record)
+	}
 }
 
 // fill adds a signal to the pack in hand, or to one of its own where that has no room. Rules that

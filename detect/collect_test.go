@@ -66,6 +66,7 @@ func TestReusedSignalsAreAsNew(t *testing.T) {
 			t.Fatalf("batch %d: %d packs from what was remembered, which are not the %d from nothing", i/batch, len(got), len(want))
 		}
 		packs += len(want)
+		reusing.Written()
 		fresh = NewCollector(rs, turning{})
 	}
 	if packs < 300 || forgot < 8 {

@@ -2,7 +2,6 @@ package detect
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"math"
 )
 
@@ -279,20 +278,30 @@ func appendUUID(dst, s []byte) ([]byte, bool) {
 	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
 		return dst, false
 	}
-	for _, c := range s {
-		if c >= 'A' && c <= 'F' { // it would come back in small letters
-			return dst, false
-		}
-	}
 	out := dst
-	for _, part := range [...][]byte{s[:8], s[9:13], s[14:18], s[19:23], s[24:]} {
-		var err error
-		if out, err = hex.AppendDecode(out, part); err != nil {
-			return dst, false
+	for i := 0; i < len(s); i += 2 {
+		if s[i] == '-' {
+			i++
 		}
+		high, low := nibbles[s[i]], nibbles[s[i+1]]
+		if high|low > 0xf {
+			return dst, false // a capital letter would come back as a small one
+		}
+		out = append(out, high<<4|low)
 	}
 	return out, true
 }
+
+// nibbles are the values of hexadecimal digits in small letters.
+var nibbles = func() (t [256]byte) {
+	for c := range t {
+		t[c] = 0xff
+	}
+	for i := range byte(16) {
+		t["0123456789abcdef"[i]] = i
+	}
+	return t
+}()
 
 // AppendProgress appends the record form of p to dst.
 func AppendProgress(dst []byte, p Progress) []byte {

@@ -136,6 +136,9 @@ func (d *Detector) work(ctx context.Context, b kafka.Batch) error {
 	if err := d.shed(ctx, &d.over, losses); err != nil {
 		return err
 	}
+	for _, l := range d.lanes {
+		l.collect.Written()
+	}
 	d.count()
 	return nil
 }

@@ -25,6 +25,7 @@ type Consumer interface {
 
 // Producer writes records: *kafka.Producer, or a twin in tests. Produce returns
 // when all are durable; after an error some may be, so names must be repeatable.
+// It keeps nothing of what they hold: their memory may be used again.
 type Producer interface {
 	Produce(ctx context.Context, records []kafka.Record) error
 }

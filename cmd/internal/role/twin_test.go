@@ -1,6 +1,7 @@
 package role_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -68,6 +69,7 @@ func (b *broker) add(records []kafka.Record) {
 			b.topics[r.Topic] = parts
 		}
 		r.Offset, r.Append = int64(len(parts[r.Partition])), time.Now()
+		r.Value = bytes.Clone(r.Value)
 		parts[r.Partition] = append(parts[r.Partition], r)
 	}
 }
