@@ -102,6 +102,7 @@ func TestBrokerOutage(t *testing.T) {
 // Where nothing is to be read, only heartbeats show that the broker is gone. That must not take
 // until the session is over.
 func TestIdleConsumerSeesAnOutage(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	e, err := kafka.StartEmbedded(kafka.EmbeddedOptions{Dir: dir})
 	if err != nil {

@@ -262,7 +262,7 @@ func TestCorrelateRewindsInTheLogsTime(t *testing.T) {
 		k.failures(1, "203.0.113.1", "203.0.113.2")
 		pass(3 * time.Second)
 		k.b.put(failure(0, 5000, "203.0.113.1"), failure(1, 5001, "203.0.113.2"))
-		pass(24 * time.Hour)
+		pass(4 * time.Hour) // longer than lateness and every window
 		stop = k.start(k.correlator(k.signalsOf("c", 3)).Run)
 		pass(time.Minute)
 		stop()
