@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"fmt"
+	"iter"
 	"strings"
 	"sync"
 	"testing"
@@ -27,24 +28,41 @@ func TestRangesAreReadSideBySide(t *testing.T) {
 		b.ranges[0].from = &c.readers
 		all = append(all, b.ranges...)
 	}
+	read := func(i int, next func() (*Record, bool)) {
+		for n := range batches {
+			rec, ok := next()
+			if want := fmt.Sprintf("%d/%d ", i, n); !ok || !strings.HasPrefix(string(rec.Value), want) || len(rec.Value) != len(want)+1000*n {
+				t.Errorf("range %d: record %d is %v", i, n, rec)
+				return
+			}
+		}
+		if _, more := next(); more || len(all[i].Unreadable) != 0 {
+			t.Errorf("range %d: more than %d records, or some of %d unreadable", i, batches, len(all[i].Unreadable))
+		}
+	}
 	var lanes sync.WaitGroup
 	for i := range all {
 		lanes.Go(func() {
 			for range 3 {
-				n := 0
-				for rec := range all[i].All() {
-					if want := fmt.Sprintf("%d/%d ", i, n); !strings.HasPrefix(string(rec.Value), want) || len(rec.Value) != len(want)+1000*n {
-						t.Errorf("range %d: record %d is %.20q of %d bytes", i, n, rec.Value, len(rec.Value))
-					}
-					n++
-				}
-				if n != batches || len(all[i].Unreadable) != 0 {
-					t.Errorf("range %d: %d records and %d unreadable, want %d", i, n, len(all[i].Unreadable), batches)
-				}
+				next, stop := iter.Pull(all[i].All())
+				read(i, next)
+				stop()
 			}
 		})
 	}
 	lanes.Wait()
+	// And by turns: the first range is half read when the others are.
+	first, stop := iter.Pull(all[0].All())
+	defer stop()
+	turn := 0
+	read(0, func() (*Record, bool) {
+		if turn++; turn < ranges {
+			next, stop := iter.Pull(all[turn].All())
+			defer stop()
+			read(turn, next)
+		}
+		return first()
+	})
 	if n := len(c.readers.free); n > ranges {
 		t.Errorf("%d readers are kept", n)
 	}
