@@ -18,6 +18,7 @@ import (
 	"picket/cmd/internal/app"
 	"picket/cmd/internal/config"
 	"picket/detect"
+	"picket/detect/diag"
 	"picket/ingest"
 )
 
@@ -48,7 +49,7 @@ type deadFilter struct {
 
 func (f *deadFilter) flags(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&f.classes, "class", nil, "only of these `classes` (not_json, unknown_field ...)")
-	cmd.Flags().StringVar(&f.since, "since", "", "only appended since: a `time` like 2026-11-22T14:00:00Z, or a span like 2h")
+	cmd.Flags().StringVar(&f.since, "since", "", "only appended since: a `time` like 2026-11-22T14:00:00Z, or a span like 2h or 3d")
 	cmd.Flags().StringVar(&f.until, "until", "", "only appended before: a `time` or a span")
 	cmd.Flags().IntVar(&f.partition, "partition", -1, "only of this `partition` of the events topic (default all)")
 	cmd.Flags().Lookup("partition").DefValue = "0" // pflag would print the -1
@@ -105,12 +106,12 @@ func moment(s string, now time.Time) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
-	if d, err := time.ParseDuration(s); err == nil {
+	if d, err := diag.ParseDuration(s); err == nil {
 		return now.Add(-d.Abs()), nil
 	}
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil {
-		return t, fmt.Errorf("%q is no time like 2026-11-22T14:00:00Z and no span like 2h", s)
+		return t, fmt.Errorf("%q is no time like 2026-11-22T14:00:00Z and no span like 2h or 3d", s)
 	}
 	return t, nil
 }

@@ -89,7 +89,7 @@ func TestDeadListAndShow(t *testing.T) {
 		t.Errorf("code %d\n%s%s", e.code, e.stdout, e.stderr)
 	}
 	for args, want := range map[string]string{
-		"--class not_json": "mcp.events:0:7", "--since 30m --class unknown_field": "mcp.events:1:3", "--partition 1 --offsets 9-20": "mcp.events:1:9", "--until 30m": "mcp.events:0:7",
+		"--class not_json": "mcp.events:0:7", "--since 30m --class unknown_field": "mcp.events:1:3", "--partition 1 --offsets 9-20": "mcp.events:1:9", "--until 30m": "mcp.events:0:7", "--since 1d --class not_json": "mcp.events:0:7",
 	} {
 		var l letter
 		e := b.run(append([]string{"list", "--json"}, strings.Fields(args)...)...)
