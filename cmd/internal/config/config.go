@@ -50,7 +50,7 @@ type Kafka struct {
 	TLS               TLS           `yaml:"tls" doc:"Encryption, and authentication by certificate."`
 	SASL              SASL          `yaml:"sasl" doc:"Authentication by name and password."`
 	Topics            Topics        `yaml:"topics" doc:"Names of the topics. Only events and dead hold raw values: give these two their own ACLs."`
-	Partitions        Partitions    `yaml:"partitions" doc:"Numbers of partitions. The number for signals is fixed once the topic exists."`
+	Partitions        Partitions    `yaml:"partitions" doc:"Numbers of partitions, which are fixed once the topics exist."`
 	Retention         Retention     `yaml:"retention" doc:"How long topics keep records."`
 	Embedded          KafkaEmbedded `yaml:"embedded" doc:"The embedded broker, used while brokers is empty."`
 }
