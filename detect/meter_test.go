@@ -18,7 +18,7 @@ func TestCursorsSeeWhatAFreshOneSees(t *testing.T) {
 		if m, ok := c.meter.(*ordered); ok {
 			m.most = rapid.SampledFrom([]int{2, 8, 1000}).Draw(t, "log")
 		}
-		points := series{layout: wide}
+		points := series{arena: new(arena), layout: wide}
 		now, floor := int64(0), -window
 		for range rapid.IntRange(1, 150).Draw(t, "operations") {
 			switch op := rapid.IntRange(0, 9).Draw(t, "operation"); {
@@ -92,7 +92,7 @@ func TestALatePointCostsWhatCameAfterIt(t *testing.T) {
 		window := r.Detector.Window.Milliseconds()
 		s := &spy{meter: newMeter(&r.Detector)}
 		c := cursor{meter: s}
-		points := series{layout: wide}
+		points := series{arena: new(arena), layout: wide}
 		put := func(p point) {
 			where, _ := points.find(&p)
 			c.on(&points).back(points.first(p.time()))

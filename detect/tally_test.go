@@ -13,9 +13,8 @@ func TestTallyAndTableAgreeWithMaps(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var values tally
 		var groups table
-		rule := &ruleState{id: 1}
 		want := map[uint64]int32{}
-		held := map[byte]*window{}
+		held := map[byte]uint32{}
 		for range rapid.IntRange(1, 300).Draw(t, "operations") {
 			v := rapid.Uint64Range(0, 40).Draw(t, "value") << rapid.SampledFrom([]int{0, 7}).Draw(t, "shift")
 			if rapid.Bool().Draw(t, "add") || want[v] == 0 {
@@ -28,14 +27,12 @@ func TestTallyAndTableAgreeWithMaps(t *testing.T) {
 				}
 			}
 			key := windowKey{group: [16]byte{rapid.Byte().Draw(t, "group") & 0x8f}, rule: 1}
-			if g := groups.get(key); g != held[key.group[0]] {
-				t.Fatalf("%v: got %p, want %p", key, g, held[key.group[0]])
-			} else if g == nil {
-				g = &window{rule: rule, group: key.group}
-				groups.put(g)
-				held[key.group[0]] = g
+			if id := groups.find(key); id != held[key.group[0]] || id != 0 && groups.at(id).key() != key {
+				t.Fatalf("%v: got %d, want %d", key, id, held[key.group[0]])
+			} else if id == 0 {
+				held[key.group[0]] = groups.put(key)
 			} else if rapid.Bool().Draw(t, "remove") {
-				groups.remove(g)
+				groups.remove(key)
 				delete(held, key.group[0])
 			}
 		}

@@ -9,7 +9,7 @@ import (
 
 // WindowOptions bounds what a Windows may hold. Zero values take the defaults.
 type WindowOptions struct {
-	MaxGroups   int // groups of all rules together; default 1,000,000; of one rule at most half of what its severity may fill
+	MaxGroups   int // groups of all rules together; default 1,000,000, at most 16 million; of one rule at most half of what its severity may fill
 	MaxHeld     int // points of all groups together, shared out in the same way; default 20,000,000
 	MaxPoints   int // points of one group; default 1,000,000
 	MaxEvidence int // evidence of all groups together; default 20,000; alerts have that of the batch in any case
@@ -40,10 +40,12 @@ type Windows struct {
 	lateness int64
 
 	rules  map[[16]byte]*ruleState
+	byID   []*ruleState // nil where nothing of it is held any more; no rule has id 0
 	groups table
-	nextID uint32
-	// deadlines has a heap for each depth of the rules: what takes steps from a rule settles after it.
-	deadlines []deadlineHeap
+	blocks arena
+	more   places[*more]
+	// deadlines has a queue for each depth of the rules: what takes steps from a rule settles after it.
+	deadlines []deadlines
 	// marks is the watermark up to which each depth has settled; all are equal but while time moves.
 	marks     []int64
 	watermark int64 // Unix milliseconds; unknownTime until every source reported
@@ -55,10 +57,10 @@ type Windows struct {
 	waits   map[[16]byte][]waiting // points of rules that the set does not have yet
 	waited  int                    // points in waits
 
-	hand     origin    // of the points in hand
-	held     int       // points of all groups
-	touched  []*window // since the last updates
-	evidence int       // kept in all groups
+	hand     origin   // of the points in hand
+	held     int      // points of all groups
+	touched  []uint32 // since the last updates
+	evidence int      // kept in all groups
 
 	tenants, names names
 	scratch        []byte
@@ -80,7 +82,7 @@ type ruleState struct {
 	window             int64
 	bucket             int64
 	pane               int64
-	layout             layout
+	layout             form
 	least              int // points that a completion takes
 }
 
@@ -109,13 +111,14 @@ type source struct {
 // NewWindows makes empty windows for a rule set. Lateness is the one that
 // detect stamps events with.
 func NewWindows(rs *RuleSet, h Hasher, lateness time.Duration, opts WindowOptions) *Windows {
-	opts.MaxGroups = cmp.Or(opts.MaxGroups, 1_000_000)
+	opts.MaxGroups = min(cmp.Or(opts.MaxGroups, 1_000_000), maxGroups)
 	opts.MaxHeld = cmp.Or(opts.MaxHeld, 20_000_000)
 	opts.MaxPoints = cmp.Or(opts.MaxPoints, 1_000_000)
 	opts.MaxEvidence = cmp.Or(opts.MaxEvidence, 20_000)
 	opts.MaxWaiting = cmp.Or(opts.MaxWaiting, 100_000)
 	opts.many = cmp.Or(opts.many, manyPoints)
 	w := &Windows{
+		byID:   make([]*ruleState, 1),
 		hasher: h, opts: opts, sources: map[int32]*source{}, tenants: newNames(maxTenants), names: newNames(maxNames),
 		watermark: unknownTime, lateness: lateness.Milliseconds(), waits: map[[16]byte][]waiting{},
 	}
@@ -123,14 +126,27 @@ func NewWindows(rs *RuleSet, h Hasher, lateness time.Duration, opts WindowOption
 	return w
 }
 
+// at is the window with an id.
+func (w *Windows) at(id uint32) window {
+	g := window{stored: w.groups.at(id), w: w, id: id}
+	g.rule = w.byID[g.stored.rule]
+	if g.stored.more != 0 {
+		g.more = w.more.of[g.stored.more]
+	}
+	return g
+}
+
 func (w *Windows) remove(g *window) {
 	if g.more != nil {
 		w.evidence -= len(g.more.evidence)
+		w.more.drop(g.stored.more)
 	}
 	s := g.series()
-	w.hold(g, -s.len())
+	n := s.len()
+	w.hold(g, -n)
+	s.drop(n)
 	g.rule.groups--
-	w.groups.remove(g)
+	w.groups.remove(g.key())
 }
 
 // Stats returns the counts so far.
@@ -198,15 +214,15 @@ func (w *Windows) Observe(dst []Alert, s *Signal) []Alert {
 			continue
 		}
 		src.seen[key] = struct{}{} // also where its window goes: what it hands on is held by others
-		g := w.window(rule, key, len(rp.Points))
-		if g == nil {
+		g, ok := w.window(rule, key, len(rp.Points))
+		if !ok {
 			continue
 		}
-		w.observe(g, batch{s.Events, rp.Points})
+		w.observe(&g, batch{s.Events, rp.Points})
 		s.eachEvidence(i, func(e *SignalEvidence, context []GroupValue) {
-			if w.takesEvidence(g) {
+			if w.takesEvidence(&g) {
 				shown := s.evidence(e, context)
-				w.addEvidence(g, &shown)
+				w.addEvidence(&g, &shown)
 			}
 		})
 	}
@@ -246,26 +262,23 @@ func (w *Windows) settle(dst []Alert, watermark int64) []Alert {
 	w.watermark = watermark
 	for depth := range w.deadlines {
 		queue := &w.deadlines[depth]
-		for len(*queue) > 0 && (*queue)[0].at <= watermark {
-			d := queue.pop()
-			g := d.window
-			if g.queued != d.at {
-				continue
+		for {
+			id, due := queue.next(&w.groups, watermark)
+			if !due {
+				break
 			}
+			g := w.at(id)
 			g.queued = 0
-			if w.groups.get(g.key()) != g {
-				continue
-			}
 			if g.rule.plan.settled {
-				w.decide(g)
+				w.decide(&g)
 				dst = w.updates(dst)
 			}
-			dst = w.expire(dst, g)
-			if len(g.last) == 0 && len(g.buckets()) == 0 {
-				w.remove(g)
+			dst = w.expire(dst, &g)
+			if g.last.n == 0 && len(g.buckets()) == 0 {
+				w.remove(&g)
 				continue
 			}
-			w.schedule(g)
+			w.schedule(&g)
 		}
 		w.marks[depth] = watermark
 	}
@@ -282,23 +295,21 @@ func (w *Windows) source(id int32) *source {
 	return s
 }
 
-// window finds or makes the window of a group for some points; nil where there are too many.
-func (w *Windows) window(rule *ruleState, key windowKey, points int) *window {
-	g := w.groups.get(key)
-	if g != nil {
-		return g
+// window finds or makes the window of a group for some points; not where there are too many.
+func (w *Windows) window(rule *ruleState, key windowKey, points int) (window, bool) {
+	if id := w.groups.find(key); id != 0 {
+		return w.at(id), true
 	}
 	if !rule.inGroups.has(w.groups.n, rule.groups) {
 		w.shed(rule, points)
-		return nil
+		return window{}, false
 	}
-	g = &window{rule: rule, group: key.group}
+	g := w.at(w.groups.put(key))
 	if rule.plan.settled {
-		w.name(g) // when it fires, nothing is in hand
+		w.name(&g) // when it fires, nothing is in hand
 	}
-	w.groups.put(g)
 	rule.groups++
-	return g
+	return g, true
 }
 
 // schedule queues the next time at which the group has something to judge, settle or drop.
@@ -311,7 +322,7 @@ func (w *Windows) schedule(g *window) {
 	for _, b := range buckets {
 		next = min(next, b.start+g.rule.bucket+lag)
 	}
-	if len(g.last) > 0 {
+	if g.last.n > 0 {
 		s := g.series()
 		newest := s.newest()
 		next = min(next, newest.time()+max(1, g.rule.window)+1+lag)
@@ -328,7 +339,7 @@ func (w *Windows) schedule(g *window) {
 		return
 	}
 	g.queued = next
-	w.deadlines[g.rule.plan.depth].push(deadline{next, g})
+	w.deadlines[g.rule.plan.depth].push(deadline{next, g.id})
 }
 
 func mod(a, b int64) int64 { return ((a % b) + b) % b }

@@ -6,14 +6,24 @@ import (
 	"time"
 )
 
-// window is one rule's state for one group. Most groups stay small and never fire:
-// what they do not need is elsewhere.
-type window struct {
-	rule   *ruleState
+// stored is one rule's state for one group. Most groups stay small and never fire: what they do
+// not need is elsewhere. There is no pointer in it, since the collector would have to follow those
+// of a million groups.
+type stored struct {
 	group  [16]byte
-	last   block // the newest points, of most groups all of them
-	queued int64 // deadline in the heap
-	more   *more
+	queued int64  // deadline in the queue
+	last   cell   // the newest points, of most groups all of them
+	rule   uint32 // its id; 0: this is none
+	more   uint32 // place in Windows.more, from one; of what is none the next that is none
+}
+
+// window is the state of a group at hand.
+type window struct {
+	*stored
+	w    *Windows
+	id   uint32
+	rule *ruleState
+	more *more // nil of most
 }
 
 type more struct {
@@ -26,13 +36,14 @@ type active struct {
 	name    string   // tenant and values, packed
 	buckets []bucket // those that fired, and those of which points are gone
 	decided int64    // points before it were judged, of settled rules
-	older   []block  // all but the last
+	older   []cell   // all but the last
 	cursor  *cursor
 }
 
 func (g *window) extra() *more {
 	if g.more == nil {
 		g.more = &more{}
+		g.stored.more = g.w.more.put(g.more)
 	}
 	return g.more
 }
@@ -76,7 +87,7 @@ func (g *window) decided() int64 {
 
 // series are the group's points. What changes them ends with keep.
 func (g *window) series() series {
-	s := series{layout: g.rule.layout, last: g.last}
+	s := series{arena: &g.w.blocks, layout: g.rule.layout, last: g.last}
 	if b := g.active(); b != nil {
 		s.older = b.older
 	}
@@ -155,7 +166,7 @@ func (w *Windows) inOrder(g *window, points batch) []point {
 // enter takes what is new of points in order, and says from when to when that is.
 func (w *Windows) enter(g *window, points []point) (low, high int64, ok bool) {
 	s := g.series()
-	end := spot{len(s.older), s.count(s.last)}
+	end := spot{len(s.older), int(s.last.n)}
 	var newest point
 	behind := end.i == 0 // all that follow come behind the newest
 	if !behind {
@@ -253,7 +264,7 @@ func (w *Windows) forget(g *window, n int) {
 	}
 	s.drop(n)
 	g.keep(&s)
-	if b := g.active(); b != nil && len(s.last) == 0 {
+	if b := g.active(); b != nil && s.last.n == 0 {
 		b.cursor = nil
 	}
 }
@@ -334,25 +345,26 @@ func (w *Windows) expire(dst []Alert, g *window) []Alert {
 }
 
 func (w *Windows) touch(g *window) {
-	if n := len(w.touched); n == 0 || w.touched[n-1] != g {
-		w.touched = append(w.touched, g)
+	if n := len(w.touched); n == 0 || w.touched[n-1] != g.id {
+		w.touched = append(w.touched, g.id)
 	}
 }
 
 // updates appends an alert for each bucket that fired for the first time or
 // whose count has doubled since it was last told.
 func (w *Windows) updates(dst []Alert) []Alert {
-	for _, g := range w.touched {
+	for _, id := range w.touched {
+		g := w.at(id)
 		buckets := g.buckets()
 		for i := range buckets {
 			b := &buckets[i]
 			if b.fired && b.changed && (b.told == 0 || b.count >= 2*b.told) {
-				dst = append(dst, w.alert(g, b, false))
+				dst = append(dst, w.alert(&g, b, false))
 				b.told = b.count
 			}
 			b.changed = false
 		}
-		w.schedule(g)
+		w.schedule(&g)
 	}
 	w.touched = w.touched[:0]
 	return dst

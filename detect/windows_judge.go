@@ -282,20 +282,20 @@ func (w *Windows) feed(g *window, r *reader, i, end int, in batch) {
 			continue // both left the set, and it holds nothing any more
 		}
 		key := windowKey{g.group, rule.id}
-		to := w.window(rule, key, len(out.points))
-		if to == nil {
+		to, ok := w.window(rule, key, len(out.points))
+		if !ok {
 			continue
 		}
 		for j := range out.points {
 			out.points[j].Step = f.step
 		}
 		for i := range shown {
-			if w.takesEvidence(to) {
-				w.addShown(to, shown[i].at, shown[i].id(), func() string { return shown[i].packed })
+			if w.takesEvidence(&to) {
+				w.addShown(&to, shown[i].at, shown[i].id(), func() string { return shown[i].packed })
 			}
 		}
 		before := w.stats
-		w.observe(to, out)
+		w.observe(&to, out)
 		// They were counted as what they come from.
 		w.stats.Points, w.stats.Duplicates, w.stats.Expired = before.Points, before.Duplicates, before.Expired
 	}

@@ -81,7 +81,8 @@ func TestWindowsAreBounded(t *testing.T) {
 			}
 			f.point(r, 1, max(0, at), uint8(i%len(r.streams)), uint64(i%5))
 		}
-		points := f.w.groups.get(windowKey{[16]byte{1}, f.w.rules[r.Hash].id}).series()
+		g := f.w.at(f.w.groups.find(windowKey{[16]byte{1}, f.w.rules[r.Hash].id}))
+		points := g.series()
 		held := points.len()
 		if held != 50 || f.w.Stats().Overflow < 400 {
 			t.Errorf("%s: %d points held, %d given up", r.Info.ID, held, f.w.Stats().Overflow)

@@ -27,22 +27,22 @@ func (w *Windows) Reload(dst []Alert, rs *RuleSet) []Alert {
 	for _, r := range rs.Rules() {
 		s := old[r.Hash]
 		if s == nil {
-			w.nextID++
 			s = &ruleState{
-				id: w.nextID, window: r.Detector.Window.Milliseconds(), bucket: r.Suppress.Milliseconds(),
+				id: uint32(len(w.byID)), window: r.Detector.Window.Milliseconds(), bucket: r.Suppress.Milliseconds(),
 				pane: max(1, r.Detector.Resolution.Milliseconds()), layout: narrow, least: r.Detector.least(),
 			}
 			if r.Detector.wide() {
 				s.layout = wide
 			}
 			s.scratch.meter = newMeter(&r.Detector)
+			w.byID = append(w.byID, s)
 		}
 		s.Rule, s.left = r, false
 		rank := r.rank()
 		s.inGroups, s.inPoints = shareOf(w.opts.MaxGroups, rank), shareOf(w.opts.MaxHeld, rank)
 		w.rules[r.Hash] = s
 		for len(w.deadlines) <= r.plan.depth {
-			w.deadlines = append(w.deadlines, nil)
+			w.deadlines = append(w.deadlines, deadlines{})
 			w.marks = append(w.marks, w.watermark)
 		}
 	}
@@ -66,11 +66,11 @@ func (w *Windows) Reload(dst []Alert, rs *RuleSet) []Alert {
 			w.waited -= len(p.points)
 			rule := w.rules[r.Hash]
 			w.hand = origin{packed: p.name}
-			if g := w.window(rule, windowKey{p.group, rule.id}, len(p.points)); g != nil {
-				w.observe(g, p.batch)
+			if g, ok := w.window(rule, windowKey{p.group, rule.id}, len(p.points)); ok {
+				w.observe(&g, p.batch)
 				for i := range p.evidence {
-					if w.takesEvidence(g) {
-						w.addEvidence(g, &p.evidence[i])
+					if w.takesEvidence(&g) {
+						w.addEvidence(&g, &p.evidence[i])
 					}
 				}
 			}
@@ -133,6 +133,7 @@ func (w *Windows) handOver() {
 		done := s.groups == 0 && s.over(w.watermark)
 		if done {
 			delete(w.rules, s.Hash)
+			w.byID[s.id] = nil
 		}
 		return done
 	})

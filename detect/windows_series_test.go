@@ -10,9 +10,10 @@ import (
 
 // A series is a sorted slice, whatever comes into it in whatever order, and whatever leaves it.
 func TestSeriesAgreesWithASlice(t *testing.T) {
-	most := 0
+	most, forms := 0, map[form]int{}
 	rapid.Check(t, func(t *rapid.T) {
-		s := series{layout: rapid.SampledFrom([]layout{narrow, wide}).Draw(t, "layout")}
+		s := series{arena: new(arena), layout: rapid.SampledFrom([]form{narrow, wide}).Draw(t, "layout")}
+		values := rapid.SampledFrom([]uint64{1, 2, 3, 1 << 60}).Draw(t, "values")
 		var want []point
 		const hour = int64(time.Hour / time.Millisecond)
 		now := rapid.SampledFrom([]int64{TestStart.UnixMilli(), 0, -hour}).Draw(t, "start")
@@ -32,7 +33,7 @@ func TestSeriesAgreesWithASlice(t *testing.T) {
 				at := now - int64(id>>40)%(spread+1)
 				points = append(points, point{stamp: at<<8 | int64(id>>20%maxStreams), id: id, value: id >> 7 & 1})
 				if p := &points[len(points)-1]; s.layout == wide {
-					p.value = id >> 3
+					p.value = id >> 3 % values << 40
 				}
 			}
 			slices.SortFunc(points, func(a, b point) int { return comparePoints(&a, &b) })
@@ -48,9 +49,15 @@ func TestSeriesAgreesWithASlice(t *testing.T) {
 			slices.SortFunc(want, func(a, b point) int { return comparePoints(&a, &b) })
 			s.put(points, spots)
 			most = max(most, len(s.older)+1)
+			for k := range len(s.older) + 1 {
+				forms[s.cell(k).form]++
+			}
 			agrees(t, &s, want)
 		}
 	})
+	if len(forms) < 3 && !testing.Short() {
+		t.Errorf("blocks of the forms %v", forms)
+	}
 	if most < 10 && !testing.Short() {
 		t.Errorf("no series had more than %d blocks", most)
 	}
@@ -60,13 +67,21 @@ func agrees(t *rapid.T, s *series, want []point) {
 	if s.len() != len(want) {
 		t.Fatalf("%d points, want %d", s.len(), len(want))
 	}
-	for k := range s.older {
-		if b := s.older[k]; len(b) < 2 || len(b) > maxWords {
-			t.Fatalf("block %d of %d has %d words", k, len(s.older)+1, len(b))
+	cells := s.older
+	if len(want) > 0 {
+		cells = append(slices.Clone(cells), s.last)
+	}
+	for k, c := range cells {
+		if words := c.form.words(int(c.n)); c.n == 0 || words > maxWords || words > int(sizes[c.size]) {
+			t.Fatalf("block %d of %d has %d points in %d words", k, len(cells), c.n, sizes[c.size])
 		}
 	}
-	if len(s.last) > maxWords || (len(s.last) < 2) != (len(want) == 0) {
-		t.Fatalf("the last block has %d words", len(s.last))
+	used := 0
+	for i := range s.arena.chunks {
+		used += int(s.arena.chunks[i].used)
+	}
+	if used != len(cells) {
+		t.Fatalf("%d blocks take %d cells", len(cells), used)
 	}
 	r := s.reader()
 	for i := range want {
@@ -115,20 +130,20 @@ func agrees(t *rapid.T, s *series, want []point) {
 
 // Points too far apart for a block of their own kind have small ones: a group that is quiet takes little.
 func TestSparseSeriesAreSmall(t *testing.T) {
-	for _, l := range []layout{narrow, wide} {
-		s := series{layout: l}
+	for _, l := range []form{narrow, wide} {
+		s := series{arena: new(arena), layout: l}
 		const n = 50
 		for i := range int64(n) {
 			p := point{stamp: (TestStart.UnixMilli() + i*38*int64(time.Hour/time.Millisecond)) << 8, id: uint64(i)}
 			at, _ := s.find(&p)
 			s.put([]point{p}, []spot{at})
 		}
-		words := cap(s.last)
-		for _, b := range s.older {
-			words += cap(b)
+		words := int(sizes[s.last.size])
+		for _, c := range s.older {
+			words += int(sizes[c.size])
 		}
-		if s.len() != n || words > n*(2*int(l)+2) {
-			t.Errorf("%d points of %d words each are in %d blocks of %d words together", s.len(), l, len(s.older)+1, words)
+		if s.len() != n || words > n*(2*l.stride()+2) {
+			t.Errorf("%d points of %d words each are in %d blocks of %d words together", s.len(), l.stride(), len(s.older)+1, words)
 		}
 	}
 }
