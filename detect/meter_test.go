@@ -26,7 +26,7 @@ func TestCursorsSeeWhatAFreshOneSees(t *testing.T) {
 				now += rapid.Int64Range(0, 9000).Draw(t, "step")
 				at := max(now-rapid.SampledFrom([]int64{0, 0, 0, 1, 3000, 60_000, 200_000}).Draw(t, "late"), floor+window+1)
 				p := point{stamp: at<<8 | int64(rapid.IntRange(0, len(r.streams)-1).Draw(t, "stream")), id: rapid.Uint64Range(0, 9).Draw(t, "id"), value: rapid.Uint64Range(0, 2).Draw(t, "value")}
-				where, dup := points.find(&p)
+				where, dup := points.find(&p, spot{})
 				if dup {
 					continue
 				}
@@ -94,7 +94,7 @@ func TestALatePointCostsWhatCameAfterIt(t *testing.T) {
 		c := cursor{meter: s}
 		points := series{arena: new(arena), layout: wide}
 		put := func(p point) {
-			where, _ := points.find(&p)
+			where, _ := points.find(&p, spot{})
 			c.on(&points).back(points.first(p.time()))
 			points.put([]point{p}, []spot{where})
 			c.on(&points)

@@ -173,11 +173,13 @@ func (w *Windows) enter(g *window, points []point) (low, high int64, ok bool) {
 		newest = s.newest()
 	}
 	added, spots := points[:0], w.spots[:0]
+	var from spot
 	for i := range points {
 		p, at := &points[i], end
 		there := len(added) > 0 && *p == added[len(added)-1]
 		if behind = behind || comparePoints(&newest, p) < 0; !behind && !there {
-			at, there = s.find(p)
+			at, there = s.find(p, from)
+			from = at
 		}
 		if there {
 			w.stats.Duplicates++

@@ -20,7 +20,7 @@ var mutations = []struct{ name, file, old, new string }{
 	{"late events fire at the time they claim", "collect.go", "at = ev.Append //", "at = ev.Time //"},
 	{"groups of different tenants meet", "collect_group.go", "hash := c.keys.GroupHash(ev.text[Tenant], c.parts...)", "hash := c.keys.GroupHash(\"\", c.parts...)"},
 	{"an event's server is not part of its identity", "collect.go", `"id", ev.text[ServerInstance], ev.text[ID])`, `"id", ev.text[ID])`},
-	{"a point enters as often as it comes", "windows_group.go", "at, there = s.find(p)\n\t\t}\n\t\tif there {", "at, _ = s.find(p)\n\t\t}\n\t\tif there = false; there {"},
+	{"a point enters as often as it comes", "windows_group.go", "from = at\n\t\t}\n\t\tif there {", "from = at\n\t\t}\n\t\tif there = false; there {"},
 	{"signals of an older batch are taken", "windows.go", "case s.Begin < src.begin:", "case s.Begin < -1:"},
 	{"a batch's signals are taken twice", "windows.go", "if _, dup := src.seen[key]; dup {", "if _, dup := src.seen[key]; false && dup {"},
 	{"a restart does not rewind", "windows.go", "return time.Duration(longest)*time.Millisecond + max(lateness, MaxFuture)", "return 0"},

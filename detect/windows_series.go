@@ -114,11 +114,10 @@ func (b *block) set(i int, p *point) {
 	w[1], w[2] = uint32(p.id>>32), uint32(p.id)
 }
 
-// first is the first point at or after a time.
-func (b *block) first(at int64) int {
-	low, high := 0, b.n
-	if high == 0 {
-		return 0
+// first is the first of some points at or after a time.
+func (b *block) first(at int64, low, high int) int {
+	if low == high {
+		return low
 	}
 	at -= b.base()
 	head, stride := b.form.head(), b.form.stride()
@@ -130,6 +129,20 @@ func (b *block) first(at int64) int {
 		}
 	}
 	return low
+}
+
+// near is first, for what is not far behind a point.
+func (b *block) near(at int64, low int) int {
+	for step := 1; ; step *= 2 {
+		switch next := low + step; {
+		case next >= b.n:
+			return b.first(at, low, b.n)
+		case b.time(next) >= at:
+			return b.first(at, low, next)
+		default:
+			low = next + 1
+		}
+	}
 }
 
 // twoValues is up to two values.
@@ -246,21 +259,29 @@ func (s *series) first(at int64) int {
 		return b.time(b.n-1) >= at
 	})
 	b := s.block(k)
-	return s.index(spot{k, b.first(at)})
+	return s.index(spot{k, b.first(at, 0, b.n)})
 }
 
-// find is where a point is, or belongs.
-func (s *series) find(p *point) (at spot, there bool) {
-	k := sort.Search(len(s.older), func(k int) bool {
-		b := s.block(k)
-		q := b.point(b.n - 1)
-		return comparePoints(&q, p) >= 0
-	})
+// find is where a point is, or belongs. It lies at a spot or behind it.
+func (s *series) find(p *point, from spot) (at spot, there bool) {
+	k, low := from.k, from.i
+	if k < len(s.older) && !s.reaches(k, p) {
+		k, low = k+1, 0
+		k += sort.Search(len(s.older)-k, func(i int) bool { return s.reaches(k+i, p) })
+	}
 	b := s.block(k)
-	low, high := b.first(p.time()), b.n
-	for low < high {
+	if low > 0 { // the next of many is near
+		low = b.near(p.time(), low)
+	} else {
+		low = b.first(p.time(), 0, b.n)
+	}
+	for high := b.n; low < high; {
+		q := b.point(low)
+		if q.time() != p.time() {
+			break
+		}
 		mid := int(uint(low+high) / 2)
-		q := b.point(mid)
+		q = b.point(mid)
 		switch c := comparePoints(&q, p); {
 		case c == 0:
 			return spot{k, mid}, true
@@ -271,6 +292,16 @@ func (s *series) find(p *point) (at spot, there bool) {
 		}
 	}
 	return spot{k, low}, false
+}
+
+// reaches reports whether a point lies in an older block, or before it.
+func (s *series) reaches(k int, p *point) bool {
+	b := s.block(k)
+	if at := b.time(b.n - 1); at != p.time() {
+		return at > p.time()
+	}
+	q := b.point(b.n - 1)
+	return comparePoints(&q, p) >= 0
 }
 
 func comparePoints(a, b *point) int {

@@ -27,6 +27,7 @@ func TestSeriesAgreesWithASlice(t *testing.T) {
 			}
 			var points []point
 			var spots []spot
+			var from spot
 			now += rapid.Int64Range(0, spread).Draw(t, "step")
 			for range rapid.SampledFrom([]int{1, 2, 5, 100, 500, 2000}).Draw(t, "points") {
 				id += 0x9e3779b97f4a7c15
@@ -38,7 +39,8 @@ func TestSeriesAgreesWithASlice(t *testing.T) {
 			}
 			slices.SortFunc(points, func(a, b point) int { return comparePoints(&a, &b) })
 			for i := range points {
-				at, there := s.find(&points[i])
+				at, there := s.find(&points[i], from)
+				from = at
 				j, _ := slices.BinarySearchFunc(want, points[i], func(a, b point) int { return comparePoints(&a, &b) })
 				if there || s.index(at) != j {
 					t.Fatalf("point %d belongs to %d, there %t, want %d", i, s.index(at), there, j)
@@ -97,7 +99,7 @@ func agrees(t *rapid.T, s *series, want []point) {
 	}
 	for range 5 { // anywhere, back and forth
 		i := rapid.IntRange(0, len(want)-1).Draw(t, "place")
-		at, there := s.find(&want[i])
+		at, there := s.find(&want[i], spot{})
 		first, _ := slices.BinarySearchFunc(want, want[i].time(), func(p point, at int64) int {
 			if p.time() < at {
 				return -1
@@ -135,7 +137,7 @@ func TestSparseSeriesAreSmall(t *testing.T) {
 		const n = 50
 		for i := range int64(n) {
 			p := point{stamp: (TestStart.UnixMilli() + i*38*int64(time.Hour/time.Millisecond)) << 8, id: uint64(i)}
-			at, _ := s.find(&p)
+			at, _ := s.find(&p, spot{})
 			s.put([]point{p}, []spot{at})
 		}
 		words := int(sizes[s.last.size])
