@@ -32,7 +32,7 @@ func BenchmarkAppend(b *testing.B) {
 		}
 		buf.Reset()
 		for _, r := range block.events.each() {
-			encodeBlock(buf, r.filled(), r.n)
+			encodeBlock(buf, r.put(), r.n, r.order)
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchRows, "ns/event")
@@ -57,10 +57,10 @@ func BenchmarkRollUp(b *testing.B) {
 		}
 		buf.Reset()
 		for _, r := range block.rollups.minuteRows.each() {
-			encodeBlock(buf, r.filled(), r.n)
+			encodeBlock(buf, r.put(), r.n, r.order)
 		}
 		for _, r := range block.rollups.entityRows.each() {
-			encodeBlock(buf, r.filled(), r.n)
+			encodeBlock(buf, r.put(), r.n, r.order)
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchRows, "ns/event")

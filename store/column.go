@@ -14,13 +14,15 @@ import (
 // column is one column of a block in ClickHouse's Native form. Rows that put nothing
 // hold the default of the type; pad writes them just before they matter, many at once.
 // One goroutine owns a column.
+//
+// encode writes the rows in an order, of which nil is the one they were put in.
 type column interface {
 	typ() string
 	rows() int
 	pad(rows int)
 	reset()
 	encodeState(b *proto.Buffer) // what comes once before the data
-	encode(b *proto.Buffer)
+	encode(b *proto.Buffer, order []uint32)
 }
 
 // fixed holds values of one fixed size: integers, floats, enums, booleans, times.
@@ -38,7 +40,6 @@ func (c *fixed) typ() string               { return c.name }
 func (c *fixed) rows() int                 { return len(c.data) / c.size }
 func (c *fixed) reset()                    { c.data = c.data[:0] }
 func (c *fixed) encodeState(*proto.Buffer) {}
-func (c *fixed) encode(b *proto.Buffer)    { b.PutRaw(c.data) }
 
 func (c *fixed) pad(rows int) {
 	if n := rows*c.size - len(c.data); n > 0 {
@@ -71,6 +72,39 @@ func (c *fixed) at(row int) uint64 {
 		return uint64(binary.LittleEndian.Uint32(c.data[4*row:]))
 	}
 	return binary.LittleEndian.Uint64(c.data[8*row:])
+}
+
+func (c *fixed) encode(b *proto.Buffer, order []uint32) {
+	if order == nil {
+		b.PutRaw(c.data)
+		return
+	}
+	dst := room(b, len(order)*c.size)
+	switch c.size {
+	case 1:
+		for i, row := range order {
+			dst[i] = c.data[row]
+		}
+	case 2:
+		for i, row := range order {
+			binary.LittleEndian.PutUint16(dst[2*i:], binary.LittleEndian.Uint16(c.data[2*row:]))
+		}
+	case 4:
+		for i, row := range order {
+			binary.LittleEndian.PutUint32(dst[4*i:], binary.LittleEndian.Uint32(c.data[4*row:]))
+		}
+	default:
+		for i, row := range order {
+			binary.LittleEndian.PutUint64(dst[8*i:], binary.LittleEndian.Uint64(c.data[8*row:]))
+		}
+	}
+}
+
+// room appends n bytes to a buffer, which are for the caller to write.
+func room(b *proto.Buffer, n int) []byte {
+	at := len(b.Buf)
+	b.Buf = slices.Grow(b.Buf, n)[:at+n]
+	return b.Buf[at:]
 }
 
 // span is the least and the greatest of signed values of eight bytes, such as times.
@@ -112,24 +146,40 @@ func millis(t time.Time) int64 {
 // text is a String column, kept as it is sent: each value after its length.
 type text struct {
 	data []byte
-	n    int
+	ends []uint32 // of each row, in data
 }
 
 func (c *text) typ() string               { return "String" }
-func (c *text) rows() int                 { return c.n }
-func (c *text) reset()                    { c.data, c.n = c.data[:0], 0 }
+func (c *text) rows() int                 { return len(c.ends) }
+func (c *text) reset()                    { c.data, c.ends = c.data[:0], c.ends[:0] }
 func (c *text) encodeState(*proto.Buffer) {}
-func (c *text) encode(b *proto.Buffer)    { b.PutRaw(c.data) }
 
 func (c *text) put(v string) {
 	c.data = append(binary.AppendUvarint(c.data, uint64(len(v))), v...)
-	c.n++
+	c.ends = append(c.ends, uint32(len(c.data)))
 }
 
 func (c *text) pad(rows int) {
-	if n := rows - c.n; n > 0 {
-		c.data, c.n = append(c.data, make([]byte, n)...), rows
+	for n := rows - len(c.ends); n > 0; n-- {
+		c.data = append(c.data, 0)
+		c.ends = append(c.ends, uint32(len(c.data)))
 	}
+}
+
+func (c *text) encode(b *proto.Buffer, order []uint32) {
+	if order == nil {
+		b.PutRaw(c.data)
+		return
+	}
+	dst := slices.Grow(b.Buf, len(c.data))
+	for _, row := range order {
+		begin := uint32(0)
+		if row > 0 {
+			begin = c.ends[row-1]
+		}
+		dst = append(dst, c.data[begin:c.ends[row]]...)
+	}
+	b.Buf = dst
 }
 
 // low is a LowCardinality(String) column: one copy of each distinct value and an
@@ -177,7 +227,7 @@ func (c *low) put(v string) {
 	c.keys = append(c.keys, c.last)
 }
 
-func (c *low) encode(b *proto.Buffer) {
+func (c *low) encode(b *proto.Buffer, order []uint32) {
 	const hasKeys, updateDictionary = 1 << 9, 1 << 10
 	width := int64(0)
 	switch n := len(c.dict); {
@@ -192,16 +242,19 @@ func (c *low) encode(b *proto.Buffer) {
 		b.PutString(v)
 	}
 	b.PutInt64(int64(len(c.keys)))
-	at := len(b.Buf)
-	b.Buf = slices.Grow(b.Buf, len(c.keys)<<width)[:at+len(c.keys)<<width]
-	for i, dst := 0, b.Buf[at:]; i < len(c.keys); i++ {
+	dst := room(b, len(c.keys)<<width)
+	for i := range c.keys {
+		k := c.keys[i]
+		if order != nil {
+			k = c.keys[order[i]]
+		}
 		switch width {
 		case 0:
-			dst[i] = uint8(c.keys[i])
+			dst[i] = uint8(k)
 		case 1:
-			binary.LittleEndian.PutUint16(dst[2*i:], uint16(c.keys[i]))
+			binary.LittleEndian.PutUint16(dst[2*i:], uint16(k))
 		default:
-			binary.LittleEndian.PutUint32(dst[4*i:], c.keys[i])
+			binary.LittleEndian.PutUint32(dst[4*i:], k)
 		}
 	}
 }
@@ -236,16 +289,18 @@ func (c *nullable) pad(rows int) {
 // set says that the row just put to c.of has a value.
 func (c *nullable) set() { c.nulls = append(c.nulls, 0) }
 
-func (c *nullable) encode(b *proto.Buffer) {
-	b.PutRaw(c.nulls)
-	c.of.encode(b)
+func (c *nullable) encode(b *proto.Buffer, order []uint32) {
+	nulls := fixed{size: 1, data: c.nulls}
+	nulls.encode(b, order)
+	c.of.encode(b, order)
 }
 
 // array holds any number of values a row: put them to of, then end the row.
 type array[C column] struct {
 	offsets []byte
 	of      C
-	name    string // of the type, where it is not just Array
+	inner   []uint32 // the order of the values, while it is encoded
+	name    string   // of the type, where it is not just Array
 }
 
 func newArray[C column](of C) *array[C] { return &array[C]{of: of} }
@@ -267,11 +322,16 @@ func (c *array[C]) as(name string) *array[C] {
 
 // count is how many values a row has.
 func (c *array[C]) count(row int) uint64 {
-	n := binary.LittleEndian.Uint64(c.offsets[8*row:])
+	begin, end := c.bounds(row)
+	return end - begin
+}
+
+// bounds are where a row's values are in of.
+func (c *array[C]) bounds(row int) (begin, end uint64) {
 	if row > 0 {
-		n -= binary.LittleEndian.Uint64(c.offsets[8*row-8:])
+		begin = binary.LittleEndian.Uint64(c.offsets[8*row-8:])
 	}
-	return n
+	return begin, binary.LittleEndian.Uint64(c.offsets[8*row:])
 }
 
 func (c *array[C]) end() {
@@ -287,11 +347,28 @@ func (c *array[C]) pad(rows int) {
 	}
 }
 
-func (c *array[C]) encode(b *proto.Buffer) {
-	b.PutRaw(c.offsets)
-	if c.of.rows() > 0 {
-		c.of.encode(b)
+func (c *array[C]) encode(b *proto.Buffer, order []uint32) {
+	if order = c.encodeOffsets(b, order); c.of.rows() > 0 {
+		c.of.encode(b, order)
 	}
+}
+
+// encodeOffsets writes how many values the rows have, and returns the order of the values.
+func (c *array[C]) encodeOffsets(b *proto.Buffer, order []uint32) []uint32 {
+	if order == nil || c.of.rows() == 0 {
+		b.PutRaw(c.offsets)
+		return nil
+	}
+	c.inner = slices.Grow(c.inner[:0], c.of.rows())
+	dst := room(b, len(c.offsets))
+	for i, row := range order {
+		begin, end := c.bounds(int(row))
+		for v := begin; v < end; v++ {
+			c.inner = append(c.inner, uint32(v))
+		}
+		binary.LittleEndian.PutUint64(dst[8*i:], uint64(len(c.inner)))
+	}
+	return c.inner
 }
 
 // pairs is a Map with LowCardinality keys.
@@ -317,9 +394,9 @@ func (c *pairs[V]) encodeState(b *proto.Buffer) {
 	c.vals.encodeState(b)
 }
 
-func (c *pairs[V]) encode(b *proto.Buffer) {
-	c.keys.encode(b)
-	if c.vals.rows() > 0 {
-		c.vals.encode(b)
+func (c *pairs[V]) encode(b *proto.Buffer, order []uint32) {
+	if order = c.keys.encodeOffsets(b, order); c.vals.rows() > 0 {
+		c.keys.of.encode(b, order)
+		c.vals.encode(b, order)
 	}
 }

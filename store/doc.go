@@ -31,8 +31,9 @@
 //
 // # Speed
 //
-// A Block collects events column by column and reuses its memory. All columns are sent:
-// one that an INSERT leaves out costs the server ten times what an empty one does. Over
+// A Block collects events column by column and reuses its memory. It is sent in the order of
+// the table, and without the columns that hold nothing, which the INSERT names all the same:
+// one that it left out would cost the server ten times what an empty one does. Over
 // HTTP the block goes out as the Native body that we encode. The native protocol takes the same columns through the
 // driver's batch (tested over HTTP; there was no native server to run it against).
 //

@@ -10,6 +10,7 @@ import (
 type eventRows struct {
 	rows
 	retention Retention
+	ordering  ordering
 
 	time, observed, flagged, late *fixed
 	claimed                       *nullable
@@ -32,6 +33,7 @@ type eventRows struct {
 	tenant, server, typ, tool        *low
 	who                              [3]*low // client, source, session
 	argsBytes, resultBytes, duration *nullable
+	summed                           []column // all of these, and some of the others
 
 	names, upNames, plain []string // of the row at hand
 }
@@ -70,7 +72,7 @@ type findingColumns struct {
 }
 
 func newEventRows(retention Retention) *eventRows {
-	r := &eventRows{rows: rows{table: "events"}, retention: retention}
+	r := &eventRows{rows: rows{table: "events"}, retention: retention, ordering: ordering{groups: map[groupKey]uint32{}}}
 	b := &r.rows
 	r.time, r.observed = add(b, "time", newTime()), add(b, "observed", newTime())
 	r.claimed = add(b, "claimed", newNullable(newTime()))
@@ -78,7 +80,6 @@ func newEventRows(retention Retention) *eventRows {
 	for f := range detect.NumFields {
 		r.addField(f)
 	}
-	r.remember()
 	r.findings = findingColumns{
 		cat:     add(b, "findings.cat", newArray(newLow())),
 		rule:    add(b, "findings.rule", newArray(newLow())),
@@ -97,6 +98,7 @@ func newEventRows(retention Retention) *eventRows {
 	r.topic = add(b, "kafka_topic", newLow())
 	r.partition = add(b, "kafka_partition", newFixed("UInt16", 2))
 	r.offset = add(b, "kafka_offset", newFixed("UInt64", 8))
+	r.remember()
 	return r
 }
 
@@ -140,6 +142,10 @@ func (r *eventRows) remember() {
 	r.tenant, r.server, r.typ, r.tool = lows[detect.Tenant], lows[detect.ServerName], lows[detect.Type], lows[detect.MCPTool]
 	r.who = [3]*low{lows[detect.ActorClientID], lows[detect.NetIP], lows[detect.MCPSession]}
 	r.argsBytes, r.resultBytes, r.duration = nums[detect.IOArgsBytes], nums[detect.IOResultBytes], nums[detect.IODurationMS]
+	r.summed = []column{
+		r.time, r.tenant, r.server, r.typ, r.tool, r.who[0], r.who[1], r.who[2], r.argsBytes, r.resultBytes, r.duration,
+		r.findings.cat, r.enums[0], r.enums[1],
+	}
 }
 
 // append copies what is public of ev. Nothing of ev is kept: its memory is the caller's.

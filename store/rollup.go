@@ -92,7 +92,9 @@ func newRollups() *rollups {
 
 // of sums up r under the name of its batch.
 func (u *rollups) of(r *eventRows, batch string) {
-	r.filled()
+	for _, c := range r.summed {
+		c.pad(r.n)
+	}
 	clear(u.minutes)
 	clear(u.seen)
 	clear(u.entities)

@@ -11,6 +11,8 @@ type rows struct {
 	table string
 	n     int
 	cols  []named
+	some  []named  // of cols
+	order []uint32 // in which they are sent; nil is as they were put
 }
 
 type named struct {
@@ -24,9 +26,19 @@ func add[C column](r *rows, name string, c C) C {
 	return c
 }
 
-// filled returns the columns, each filled up to the number of rows. All are sent, also those
-// that nothing was put to: the server makes the default of a column that an INSERT leaves out
-// row by row, which costs it ten times what reading it does (docs/store.md).
+// put returns the columns that something was put to, each filled up to the number of rows.
+func (r *rows) put() []named {
+	r.some = r.some[:0]
+	for _, c := range r.cols {
+		if c.data.rows() > 0 {
+			c.data.pad(r.n)
+			r.some = append(r.some, c)
+		}
+	}
+	return r.some
+}
+
+// filled returns all columns, each filled up to the number of rows.
 func (r *rows) filled() []named {
 	for _, c := range r.cols {
 		c.data.pad(r.n)
@@ -38,7 +50,7 @@ func (r *rows) reset() {
 	for _, c := range r.cols {
 		c.data.reset()
 	}
-	r.n = 0
+	r.n, r.order = 0, nil
 }
 
 // insertSQL names every column: a column added later by a newer version stays at its default.

@@ -24,7 +24,7 @@ type bodies struct {
 func newBodies(n int, method Compression) *bodies { return &bodies{method, make(chan *body, n)} }
 
 // of is the block as the body of an insert, to be stopped when the insert has ended.
-func (s *bodies) of(cols []named, n int) *body {
+func (s *bodies) of(cols []named, n int, order []uint32) *body {
 	var b *body
 	select {
 	case b = <-s.idle:
@@ -34,7 +34,7 @@ func (s *bodies) of(cols []named, n int) *body {
 			b.packer = compress.NewWriter(compress.LevelZero, m)
 		}
 	}
-	b.cols, b.rest = cols, nil
+	b.cols, b.order, b.rest = cols, order, nil
 	b.raw.Reset()
 	b.raw.PutInt(len(cols))
 	b.raw.PutInt(n)
@@ -48,12 +48,13 @@ type body struct {
 	home   *bodies
 	packer *compress.Writer // or nil
 
-	mu   sync.Mutex // the transport may still read when the insert has ended with an error
-	cols []named    // still to be encoded
-	raw  proto.Buffer
-	rest []byte // of raw, not packed
-	out  []byte // ready to be read
-	done bool
+	mu    sync.Mutex // the transport may still read when the insert has ended with an error
+	cols  []named    // still to be encoded
+	order []uint32
+	raw   proto.Buffer
+	rest  []byte // of raw, not packed
+	out   []byte // ready to be read
+	done  bool
 }
 
 var errInsertEnded = errors.New("the insert has ended")
@@ -82,7 +83,7 @@ func (b *body) next() error {
 	if len(b.rest) < frameBytes && len(b.cols) > 0 {
 		b.raw.Buf = append(b.raw.Buf[:0], b.rest...) // at most a frame, moved to the front
 		for len(b.cols) > 0 && len(b.raw.Buf) < frameBytes {
-			encodeColumn(&b.raw, b.cols[0])
+			encodeColumn(&b.raw, b.cols[0], b.order)
 			b.cols = b.cols[1:]
 		}
 		b.rest = b.raw.Buf
@@ -107,7 +108,7 @@ func (b *body) stop() {
 	b.done = true
 	fresh := &body{home: b.home, packer: b.packer}
 	fresh.raw.Buf = b.raw.Buf[:0]
-	b.cols, b.rest, b.out, b.packer, b.raw.Buf = nil, nil, nil, nil, nil
+	b.cols, b.order, b.rest, b.out, b.packer, b.raw.Buf = nil, nil, nil, nil, nil, nil
 	select {
 	case b.home.idle <- fresh:
 	default:
@@ -115,17 +116,17 @@ func (b *body) stop() {
 }
 
 // encodeBlock appends all of a block.
-func encodeBlock(b *proto.Buffer, cols []named, n int) {
+func encodeBlock(b *proto.Buffer, cols []named, n int, order []uint32) {
 	b.PutInt(len(cols))
 	b.PutInt(n)
 	for _, c := range cols {
-		encodeColumn(b, c)
+		encodeColumn(b, c, order)
 	}
 }
 
-func encodeColumn(b *proto.Buffer, c named) {
+func encodeColumn(b *proto.Buffer, c named, order []uint32) {
 	b.PutString(c.name)
 	b.PutString(c.data.typ())
 	c.data.encodeState(b)
-	c.data.encode(b)
+	c.data.encode(b, order)
 }

@@ -37,9 +37,9 @@ func TestBodyIsTheBlock(t *testing.T) {
 			for _, n := range []int64{1, 9000, 300} { // the second is of several frames
 				r := plausibleBlock(n).events.made[0]
 				var want proto.Buffer
-				encodeBlock(&want, r.filled(), r.n)
+				encodeBlock(&want, r.put(), r.n, r.order)
 				for _, read := range []func(io.Reader) io.Reader{iotest.HalfReader, func(r io.Reader) io.Reader { return r }} {
-					b := home.of(r.filled(), r.n)
+					b := home.of(r.put(), r.n, r.order)
 					got := make([]byte, len(want.Buf))
 					if _, err := io.ReadFull(unpack(read(b)), got); err != nil {
 						t.Fatal(err)
@@ -61,17 +61,17 @@ func TestBodyIsTheBlock(t *testing.T) {
 func TestBodyEndsWithTheInsert(t *testing.T) {
 	home := newBodies(1, NoCompression)
 	r := plausibleBlock(9000).events.made[0]
-	old := home.of(r.filled(), r.n)
+	old := home.of(r.put(), r.n, r.order)
 	if _, err := io.ReadFull(old, make([]byte, 1000)); err != nil {
 		t.Fatal(err)
 	}
 	old.stop()
-	next := home.of(r.filled(), r.n)
+	next := home.of(r.put(), r.n, r.order)
 	if n, err := old.Read(make([]byte, 1000)); n > 0 || !errors.Is(err, errInsertEnded) {
 		t.Errorf("read %d bytes, %v", n, err)
 	}
 	var want proto.Buffer
-	encodeBlock(&want, r.filled(), r.n)
+	encodeBlock(&want, r.put(), r.n, r.order)
 	if got, err := io.ReadAll(next); err != nil || !bytes.Equal(got, want.Buf) {
 		t.Errorf("the next body: %d bytes of %d, %v", len(got), len(want.Buf), err)
 	}

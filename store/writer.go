@@ -241,6 +241,7 @@ func (w *Writer) store(ctx context.Context, id BatchID, b *Block, redo bool) err
 		}
 	}
 	for day, r := range b.events.each() {
+		r.sort()
 		token, err := arrived(&r.rows, day, r.observed)
 		if err != nil {
 			return err
