@@ -146,7 +146,7 @@ func (p *program) match(m *Matcher, ev *Event, terms []guarded) (add float64, ok
 		}
 		add = ev.num[p.field-firstNumber]
 	case DetectDistinct:
-		if !ev.Has(p.field) {
+		if !ev.holds(p.field) {
 			return 0, false
 		}
 	}
@@ -178,8 +178,11 @@ func (m *Matcher) has(ev *Event, s subject) bool {
 		_, ok := ev.label(s.label)
 		return ok
 	}
-	return ev.Has(s.field)
+	return ev.holds(s.field)
 }
+
+// holds is Has for who does not look at the value: what is due stays so.
+func (e *Event) holds(f Field) bool { return e.has[f] != absent }
 
 func (e *Event) label(key string) (string, bool) {
 	for i := range e.labels {
