@@ -181,7 +181,7 @@ func facts(i Incident, b budget) []Fact {
 	}
 	first := since(i)
 	out = append(out, Fact{Label: "Count", Value: count}, Fact{Label: "Since", Value: stamp(first), Time: first})
-	if a.Last.After(first) {
+	if a.Last.Sub(first) >= time.Second {
 		out = append(out, Fact{Label: "Last seen", Value: stamp(a.Last), Note: a.Last.Sub(first).Round(time.Second).String() + " later"})
 	}
 	return out
@@ -204,6 +204,9 @@ func distinct(ev []detect.Evidence, b budget, of func(detect.Evidence) string) s
 	return strings.Join(seen, ", ")
 }
 
+// shown are fields that every line of evidence begins with.
+var shown = []string{"type", "outcome", "server.name", "mcp.tool"}
+
 func evidence(ev []detect.Evidence, b budget) []string {
 	if len(ev) > b.evidence {
 		ev = ev[len(ev)-b.evidence:]
@@ -216,8 +219,9 @@ func evidence(ev []detect.Evidence, b budget) []string {
 				parts = append(parts, s)
 			}
 		}
-		for n, c := range e.Context {
-			if v := brief(c.Value, b.value/3); v != "" && n < 4 {
+		most := len(parts) + 4
+		for _, c := range e.Context {
+			if v := brief(c.Value, b.value/3); v != "" && !slices.Contains(shown, c.Field) && len(parts) < most {
 				parts = append(parts, brief(c.Field, 40)+"="+v)
 			}
 		}

@@ -167,10 +167,7 @@ func (p *PagerDuty) receipt(got answer, ev pagerDutyEvent) (Receipt, error) {
 func (p *PagerDuty) payload(i Incident) *pagerDutyPayload {
 	m := p.render.Message(i, 0)
 	a := i.Alert
-	details := map[string]any{
-		"rule": brief(a.Rule.ID+" "+a.Rule.Name, 200), "alert_id": brief(a.ID, 64), "why": m.Why,
-		"count": a.Count, "threshold": a.Threshold, "settled": a.Settled, "incident_events": i.Total, "incident_alerts": i.Alerts,
-	}
+	details := map[string]any{"rule": brief(a.Rule.ID+" "+a.Rule.Name, 200), "alert": brief(a.ID, 64), "why": m.Why}
 	for _, f := range m.Facts {
 		v := f.Value
 		if f.Note != "" {
@@ -178,7 +175,6 @@ func (p *PagerDuty) payload(i Incident) *pagerDutyPayload {
 		}
 		details[strings.ToLower(f.Label)] = v
 	}
-	details["count"] = a.Count
 	if len(m.Steps) > 0 {
 		details["what to do first"] = m.Steps
 	}

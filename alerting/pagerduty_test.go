@@ -34,9 +34,14 @@ func TestPagerDutyPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"block it at the gateway", "pseudonym, key k3", "kafka_offset", "attack.t1110.001", `"count":5`} {
+	for _, want := range []string{"block it at the gateway", "pseudonym, key k3", "kafka_offset", "attack.t1110.001", `"count":"5 events so far; fires at 5 in 5m"`} {
 		if !strings.Contains(string(raw), want) {
 			t.Errorf("%q is not in %s", want, raw)
+		}
+	}
+	for name := range got.Details { // people read them
+		if strings.Contains(name, "_") || name == "settled" || name == "unsure" {
+			t.Errorf("a page has the field %s, which says nothing to whoever it wakes", name)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -202,5 +203,24 @@ func BenchmarkBlocks(b *testing.B) {
 				alerting.Renderer{}.Blocks(i)
 			}
 		})
+	}
+}
+
+// A line of evidence says each thing once, and a burst of milliseconds has one time.
+func TestEvidenceSaysThingsOnce(t *testing.T) {
+	a := sample().Alert
+	a.Last = a.First.Add(7 * time.Millisecond)
+	a.Evidence = []detect.Evidence{{
+		Time: a.First, Type: "tool_call", Outcome: "denied", Server: "files", Tool: "read", EventID: "e-1",
+		Context: []detect.GroupValue{{Field: "mcp.tool", Value: "read"}, {Field: "server.name", Value: "files"}, {Field: "outcome", Value: "denied"}, {Field: "type", Value: "tool_call"}, {Field: "reason", Value: "denied"}, {Field: "env", Value: "prod"}},
+	}}
+	m := alerting.Renderer{}.Message(alerting.Incident{Alert: a, Since: a.First, Alerts: 1, Total: 1}, 0)
+	if want := "  tool_call  denied  files  read  reason=denied  env=prod  id=e-1"; len(m.Evidence) != 1 || !strings.HasSuffix(m.Evidence[0], want) {
+		t.Errorf("evidence %q, want it to end in %q", m.Evidence, want)
+	}
+	for _, f := range m.Facts {
+		if f.Label == "Last seen" {
+			t.Errorf("%s: %s (%s)", f.Label, f.Value, f.Note)
+		}
 	}
 }
