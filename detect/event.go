@@ -103,6 +103,9 @@ func (e *Event) Has(f Field) bool {
 	return e.has[f] != absent && (e.has[f] == there || e.derive(f))
 }
 
+// Filled has a bit for each text and list field that has a value, or may have one when it is asked for.
+func (e *Event) Filled() uint64 { return e.first }
+
 func (e *Event) mark(f Field) { e.put(f, there) }
 
 func (e *Event) put(f Field, p presence) {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"math"
+	"math/bits"
 
 	"picket/detect"
 )
@@ -22,9 +23,7 @@ type eventRows struct {
 	topic                         *low
 	findings                      findingColumns
 
-	lows  []lowField
-	texts []textField
-	lists []listField
+	words [64]wordField // by field, as the bits of detect.Event.Filled
 	nums  []numField
 	flags []flagField
 	enums [2]*fixed // outcome, severity
@@ -38,20 +37,11 @@ type eventRows struct {
 	names, upNames, plain []string // of the row at hand
 }
 
-type lowField struct {
-	f    detect.Field
-	c    *low
-	hash *low // for paths
-}
-
-type textField struct {
-	f detect.Field
-	c *text
-}
-
-type listField struct {
-	f detect.Field
-	c *array[*low]
+// wordField is where a text or a list goes: into one of these, or none.
+type wordField struct {
+	low, hash *low // hash for paths
+	text      *text
+	list      *array[*low]
 }
 
 type numField struct {
@@ -107,11 +97,11 @@ func (r *eventRows) addField(f detect.Field) {
 	switch k := eventFields[f].kind; k {
 	case dropped:
 	case lowText:
-		r.lows = append(r.lows, lowField{f: f, c: add(b, name, newLow())})
+		r.words[f].low = add(b, name, newLow())
 	case pathText:
-		r.lows = append(r.lows, lowField{f: f, c: add(b, name, newLow()), hash: add(b, name+"_hash", newLow())})
+		r.words[f].low, r.words[f].hash = add(b, name, newLow()), add(b, name+"_hash", newLow())
 	case plainText:
-		r.texts = append(r.texts, textField{f, add(b, name, &text{})})
+		r.words[f].text = add(b, name, &text{})
 	case enumText:
 		if f == detect.Outcome {
 			r.enums[0] = add(b, name, newFixed(outcomeType, 1))
@@ -119,7 +109,7 @@ func (r *eventRows) addField(f detect.Field) {
 			r.enums[1] = add(b, name, newFixed(severityType, 1))
 		}
 	case lowList:
-		r.lists = append(r.lists, listField{f, add(b, name, newArray(newLow()))})
+		r.words[f].list = add(b, name, newArray(newLow()))
 	case boolFlag:
 		r.flags = append(r.flags, flagField{f, add(b, name, newFixed("Bool", 1))})
 	default:
@@ -132,15 +122,13 @@ const client, source = 0, 1
 
 // remember keeps the columns that roll-ups read.
 func (r *eventRows) remember() {
-	lows, nums := map[detect.Field]*low{}, map[detect.Field]*nullable{}
-	for _, c := range r.lows {
-		lows[c.f] = c.c
-	}
+	nums := map[detect.Field]*nullable{}
 	for _, c := range r.nums {
 		nums[c.f] = c.c
 	}
-	r.tenant, r.server, r.typ, r.tool = lows[detect.Tenant], lows[detect.ServerName], lows[detect.Type], lows[detect.MCPTool]
-	r.who = [3]*low{lows[detect.ActorClientID], lows[detect.NetIP], lows[detect.MCPSession]}
+	w := &r.words
+	r.tenant, r.server, r.typ, r.tool = w[detect.Tenant].low, w[detect.ServerName].low, w[detect.Type].low, w[detect.MCPTool].low
+	r.who = [3]*low{w[detect.ActorClientID].low, w[detect.NetIP].low, w[detect.MCPSession].low}
 	r.argsBytes, r.resultBytes, r.duration = nums[detect.IOArgsBytes], nums[detect.IOResultBytes], nums[detect.IODurationMS]
 	r.summed = []column{
 		r.time, r.tenant, r.server, r.typ, r.tool, r.who[0], r.who[1], r.who[2], r.argsBytes, r.resultBytes, r.duration,
@@ -166,8 +154,7 @@ func (r *eventRows) append(ev *detect.Event) {
 	if ev.Late {
 		r.putFixed(r.late, 1)
 	}
-	r.appendTexts(ev)
-	r.appendLists(ev)
+	r.appendWords(ev)
 	r.appendNumbers(ev)
 	r.appendFindings(ev.Findings())
 	r.appendLabels(ev.PublicLabels())
@@ -183,35 +170,48 @@ func (r *eventRows) append(ev *detect.Event) {
 	r.n++
 }
 
-func (r *eventRows) appendTexts(ev *detect.Event) {
-	for i := range r.lows {
-		t := &r.lows[i]
-		if !ev.Has(t.f) {
-			continue
-		}
-		p := ev.Public(t.f)
-		if p.Value != "" {
-			t.c.pad(r.n)
-			t.c.put(p.Value)
-			r.note(t.f, &p)
-		}
-		if t.hash != nil && p.Hash != "" {
-			r.putLow(t.hash, p.Hash)
-		}
-	}
-	for i := range r.texts {
-		t := &r.texts[i]
-		if !ev.Has(t.f) {
-			continue
-		}
-		if p := ev.Public(t.f); p.Value != "" {
-			t.c.pad(r.n)
-			t.c.put(p.Value)
-			r.note(t.f, &p)
+func (r *eventRows) appendWords(ev *detect.Event) {
+	for left := ev.Filled(); left != 0; left &= left - 1 {
+		f := detect.Field(bits.TrailingZeros64(left))
+		switch w := &r.words[f]; {
+		case w.low != nil:
+			p := ev.Public(f)
+			if p.Value != "" {
+				w.low.pad(r.n)
+				w.low.put(p.Value)
+				r.note(f, &p)
+			}
+			if w.hash != nil {
+				r.putLow(w.hash, p.Hash)
+			}
+		case w.text != nil:
+			if p := ev.Public(f); p.Value != "" {
+				w.text.pad(r.n)
+				w.text.put(p.Value)
+				r.note(f, &p)
+			}
+		case w.list != nil:
+			r.appendList(w.list, f, ev.PublicList(f))
 		}
 	}
 	r.putFixed(r.enums[0], outcomeCode(ev.Public(detect.Outcome).Value))
 	r.putFixed(r.enums[1], severityCode(ev.Public(detect.Severity).Value))
+}
+
+func (r *eventRows) appendList(c *array[*low], f detect.Field, vs []detect.Public) {
+	if len(vs) == 0 {
+		return
+	}
+	c.pad(r.n)
+	noted := false
+	for i := range vs {
+		c.of.put(vs[i].Value)
+		if !noted && vs[i].Key != "" {
+			r.note(f, &vs[i])
+			noted = true
+		}
+	}
+	c.end()
 }
 
 // note records what cannot be seen in the value: that a field which is readable as a
@@ -222,26 +222,6 @@ func (r *eventRows) note(f detect.Field, p *detect.Public) {
 	}
 	if p.Up {
 		r.upNames = append(r.upNames, f.String())
-	}
-}
-
-func (r *eventRows) appendLists(ev *detect.Event) {
-	for i := range r.lists {
-		l := &r.lists[i]
-		vs := ev.PublicList(l.f)
-		if len(vs) == 0 {
-			continue
-		}
-		l.c.pad(r.n)
-		noted := false
-		for j := range vs {
-			l.c.of.put(vs[j].Value)
-			if !noted && vs[j].Key != "" {
-				r.note(l.f, &vs[j])
-				noted = true
-			}
-		}
-		l.c.end()
 	}
 }
 
