@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	kgo "github.com/segmentio/kafka-go"
 )
@@ -13,40 +14,49 @@ import (
 // Ranges of a batch are read side by side, each as often as its work is tried, and none sees
 // another's records.
 func TestRangesAreReadSideBySide(t *testing.T) {
-	const ranges, batches = 8, 12
+	const ranges, batches, each = 8, 4, 5
 	c, _ := holder(t, heldLimit, nil)
 	c.readers.poison = true
-	var all []Range
-	for i := range ranges {
-		var stored [][]byte
+	value := func(i, n int) string { return fmt.Sprintf("%d/%d %s", i, n, strings.Repeat("x", 100*n)) }
+	now := time.UnixMilli(0)
+	all := make([]Range, ranges)
+	for i := range all {
+		r := Range{End: batches * each, from: &c.readers}
 		for j := range batches {
-			value := fmt.Sprintf("%d/%d %s", i, j, strings.Repeat("x", 1000*j))
-			stored = append(stored, storedAs(t, []kgo.Compression{kgo.Lz4, kgo.Snappy, kgo.Zstd, kgo.Gzip}[(i+j)%4], appendRecord(nil, 0, &Record{Value: []byte(value)}), 1))
+			var values []string
+			for n := range each {
+				values = append(values, value(i, j*each+n))
+			}
+			codec := []kgo.Compression{kgo.Lz4, kgo.Snappy, kgo.Zstd, kgo.Gzip}[(i+j)%4]
+			s, _, ok := cutBatch(makeBatch(int64(j*each), int16(codec), now, now, mustPack(t, codec, packable(values)), each))
+			if !ok || s.err != nil {
+				t.Fatal(s.err)
+			}
+			r.stored = append(r.stored, s)
 		}
-		h, _ := holder(t, heldLimit, stored)
-		b, _ := gatherHeld(t, h)
-		b.ranges[0].from = &c.readers
-		all = append(all, b.ranges...)
+		all[i] = r
 	}
 	read := func(i int, next func() (*Record, bool)) {
-		for n := range batches {
-			rec, ok := next()
-			if want := fmt.Sprintf("%d/%d ", i, n); !ok || !strings.HasPrefix(string(rec.Value), want) || len(rec.Value) != len(want)+1000*n {
+		for n := range batches * each {
+			if rec, ok := next(); !ok || rec.Offset != int64(n) || string(rec.Value) != value(i, n) {
 				t.Errorf("range %d: record %d is %v", i, n, rec)
 				return
 			}
 		}
 		if _, more := next(); more || len(all[i].Unreadable) != 0 {
-			t.Errorf("range %d: more than %d records, or some of %d unreadable", i, batches, len(all[i].Unreadable))
+			t.Errorf("range %d: more records, or unreadable %+v", i, all[i].Unreadable)
 		}
+	}
+	readAll := func(i int) {
+		next, stop := iter.Pull(all[i].All())
+		defer stop()
+		read(i, next)
 	}
 	var lanes sync.WaitGroup
 	for i := range all {
 		lanes.Go(func() {
 			for range 3 {
-				next, stop := iter.Pull(all[i].All())
-				read(i, next)
-				stop()
+				readAll(i)
 			}
 		})
 	}
@@ -57,13 +67,16 @@ func TestRangesAreReadSideBySide(t *testing.T) {
 	turn := 0
 	read(0, func() (*Record, bool) {
 		if turn++; turn < ranges {
-			next, stop := iter.Pull(all[turn].All())
-			defer stop()
-			read(turn, next)
+			readAll(turn)
 		}
 		return first()
 	})
-	if n := len(c.readers.free); n > ranges {
-		t.Errorf("%d readers are kept", n)
+}
+
+// packable are records as long as they say.
+func packable(values []string) (out []byte) {
+	for i, v := range values {
+		out = appendRecord(out, i, &Record{Value: []byte(v)})
 	}
+	return out
 }
