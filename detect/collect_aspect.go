@@ -11,7 +11,7 @@ type aspect struct {
 	fields []Field
 	of     numbered // their values together
 	stride int
-	known  []int32 // by combination: the places of the values, and the groups by grouping; see known
+	known  []int32 // by combination: the places of the values, and of groups; see known
 	at     []int32 // of the event at hand
 }
 
@@ -38,10 +38,13 @@ const noAspect = len(aspectFields)
 // aspectSet has a bit for each aspect.
 type aspectSet uint8
 
-// aspectSlot is where a field is in an aspect.
+// aspectSlot is where a field is in an aspect, or a grouping that looks there first.
 type aspectSlot struct{ aspect, place int }
 
-// of is what is known of the field's value in the event at hand, or nil.
+// maxAspect is how many fields and groupings an aspect has at most: what a combination takes.
+const maxAspect = 64
+
+// of is what is known of it in the event at hand, or nil.
 func (s aspectSlot) of(aspects []aspect) *int32 {
 	if s.aspect == noAspect {
 		return nil
@@ -49,28 +52,43 @@ func (s aspectSlot) of(aspects []aspect) *int32 {
 	return &aspects[s.aspect].at[s.place]
 }
 
-func newAspects(groupings [][]GroupTerm) (out []aspect, slots [NumFields]aspectSlot) {
+// init finds the aspects of the fields that rules group by.
+func (m *memory) init(groupings [][]GroupTerm) {
 	uses := func(f Field) bool {
 		return slices.ContainsFunc(groupings, func(by []GroupTerm) bool {
 			return slices.ContainsFunc(by, func(t GroupTerm) bool { return slices.Contains(t.Fields, f) })
 		})
 	}
-	for i := range slots {
-		slots[i].aspect = noAspect
+	for i := range m.slots {
+		m.slots[i].aspect = noAspect
 	}
 	for _, fields := range aspectFields {
 		a := aspect{of: newNumbered()}
 		for _, f := range fields {
 			if uses(f) || f == NetIP && uses(NetIPPrefix) {
-				a.fields = append(a.fields, f)
-				slots[f] = aspectSlot{len(out), len(a.fields) - 1}
+				m.slots[f] = aspectSlot{len(m.aspects), a.stride}
+				a.fields, a.stride = append(a.fields, f), a.stride+1
 			}
 		}
-		if a.stride = len(a.fields) + len(groupings); len(a.fields) > 0 {
-			out = append(out, a)
+		if a.fields != nil {
+			m.aspects = append(m.aspects, a)
 		}
 	}
-	return out, slots
+	for _, by := range groupings {
+		slot := aspectSlot{aspect: noAspect}
+		if len(by) > 0 && len(by[0].Fields) > 0 {
+			slot.aspect = m.slots[by[0].Fields[0]].aspect
+		}
+		if slot.aspect != noAspect {
+			a := &m.aspects[slot.aspect]
+			if slot.place = a.stride; a.stride < maxAspect {
+				a.stride++
+			} else {
+				slot.aspect = noAspect
+			}
+		}
+		m.groupSlots = append(m.groupSlots, slot)
+	}
 }
 
 // look finds or makes what is known of an aspect of the event at hand.
@@ -91,9 +109,6 @@ func (c *Collector) look(a *aspect, ev *Event) {
 	}
 	a.at = a.known[from : from+a.stride : from+a.stride]
 }
-
-// group is what is known of the group of the event at hand.
-func (a *aspect) group(grouping int) *int32 { return &a.at[len(a.fields)+grouping] }
 
 func (a *aspect) forget() {
 	a.of.forget()

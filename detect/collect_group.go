@@ -25,28 +25,16 @@ func (c *Collector) grouped(ev *Event, rule *Rule) bool {
 }
 
 func (c *Collector) group(ev *Event, rule *Rule) int32 {
-	first := c.firstLooked(rule)
-	if first == noAspect {
-		group, _ := c.findGroup(ev, rule)
-		return group
-	}
-	at := c.aspects[first].group(rule.Grouping)
-	if *at != 0 {
+	slot := c.groupSlots[rule.Grouping]
+	at := slot.of(c.aspects)
+	if at != nil && *at != 0 {
 		return max(*at-1, noGroup)
 	}
 	group, looked := c.findGroup(ev, rule)
-	if looked == 1<<first { // the same values always give this group
+	if at != nil && looked == 1<<slot.aspect { // the same values always give this group
 		*at = known(group)
 	}
 	return group
-}
-
-// firstLooked is the aspect in which the rule's group is looked for first.
-func (c *Collector) firstLooked(rule *Rule) int {
-	if len(rule.GroupBy) == 0 || len(rule.GroupBy[0].Fields) == 0 {
-		return noAspect
-	}
-	return c.slots[rule.GroupBy[0].Fields[0]].aspect
 }
 
 // findGroup also tells in which aspects it looked.

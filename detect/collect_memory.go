@@ -15,10 +15,11 @@ type memory struct {
 	tenant string // of the event before
 	place  int32  // of the tenant
 
-	aspects []aspect
-	slots   [NumFields]aspectSlot
-	once    []passingForm // of the event at hand
-	hashes  [][16]byte    // of the passing groups of the event at hand
+	aspects    []aspect
+	slots      [NumFields]aspectSlot
+	groupSlots []aspectSlot  // by grouping
+	once       []passingForm // of the event at hand
+	hashes     [][16]byte    // of the passing groups of the event at hand
 
 	values   numbered // tenants; and their fields with values
 	ofValues []knownValue
@@ -67,7 +68,7 @@ const (
 
 func newMemory(groupings [][]GroupTerm) memory {
 	m := memory{place: -1, texts: newTexts(), values: newNumbered(), of: newNumbered()}
-	m.aspects, m.slots = newAspects(groupings)
+	m.init(groupings)
 	return m
 }
 
