@@ -15,6 +15,8 @@ func TestTallyAndTableAgreeWithMaps(t *testing.T) {
 		var groups table
 		want := map[uint64]int32{}
 		held := map[byte]uint32{}
+		var seen seenWindows
+		heard := map[windowKey]bool{}
 		for range rapid.IntRange(1, 300).Draw(t, "operations") {
 			v := rapid.Uint64Range(0, 40).Draw(t, "value") << rapid.SampledFrom([]int{0, 7}).Draw(t, "shift")
 			if rapid.Bool().Draw(t, "add") || want[v] == 0 {
@@ -27,6 +29,14 @@ func TestTallyAndTableAgreeWithMaps(t *testing.T) {
 				}
 			}
 			key := windowKey{group: [16]byte{rapid.Byte().Draw(t, "group") & 0x8f}, rule: 1}
+			if rapid.IntRange(0, 50).Draw(t, "batch") == 0 {
+				seen.clear()
+				clear(heard)
+			}
+			if dup := seen.add(key); dup != heard[key] {
+				t.Fatalf("%v was seen %t, want %t", key, dup, heard[key])
+			}
+			heard[key] = true
 			if id := groups.find(key); id != held[key.group[0]] || id != 0 && groups.at(id).key() != key {
 				t.Fatalf("%v: got %d, want %d", key, id, held[key.group[0]])
 			} else if id == 0 {

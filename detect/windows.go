@@ -104,7 +104,7 @@ type origin struct {
 // source is what is known of one source partition.
 type source struct {
 	begin  int64 // begin of the newest declared batch seen
-	seen   map[windowKey]struct{}
+	seen   seenWindows
 	passed int64
 }
 
@@ -194,7 +194,7 @@ func (w *Windows) Observe(dst []Alert, s *Signal) []Alert {
 		return dst
 	case s.Begin > src.begin:
 		src.begin = s.Begin
-		clear(src.seen)
+		src.seen.clear()
 	}
 	w.hand = origin{signal: s}
 	for i := range s.Rules {
@@ -209,11 +209,10 @@ func (w *Windows) Observe(dst []Alert, s *Signal) []Alert {
 			continue
 		}
 		key := windowKey{s.Group, rule.id}
-		if _, dup := src.seen[key]; dup {
+		if dup := src.seen.add(key); dup { // also where its window went: what it handed on is held by others
 			w.stats.Duplicates++
 			continue
 		}
-		src.seen[key] = struct{}{} // also where its window goes: what it hands on is held by others
 		g, ok := w.window(rule, key, len(rp.Points))
 		if !ok {
 			continue
@@ -221,8 +220,10 @@ func (w *Windows) Observe(dst []Alert, s *Signal) []Alert {
 		w.observe(&g, batch{s.Events, rp.Points})
 		s.eachEvidence(i, func(e *SignalEvidence, context []GroupValue) {
 			if w.takesEvidence(&g) {
-				shown := s.evidence(e, context)
-				w.addEvidence(&g, &shown)
+				w.addShown(&g, s.Events[e.Event].Time, e.EventID, func() string {
+					shown := s.evidence(e, context)
+					return w.packEvidence(&shown)
+				})
 			}
 		})
 	}
@@ -235,7 +236,7 @@ func (w *Windows) Progress(dst []Alert, p *Progress) []Alert {
 	src := w.source(p.Source)
 	if p.Begin > src.begin {
 		src.begin = p.Begin
-		clear(src.seen)
+		src.seen.clear()
 	}
 	src.passed = max(src.passed, p.Passed.UnixMilli())
 	w.expected = max(w.expected, p.Sources)
@@ -289,7 +290,7 @@ func (w *Windows) settle(dst []Alert, watermark int64) []Alert {
 func (w *Windows) source(id int32) *source {
 	s := w.sources[id]
 	if s == nil {
-		s = &source{begin: -1, seen: map[windowKey]struct{}{}, passed: unknownTime}
+		s = &source{begin: -1, passed: unknownTime}
 		w.sources[id] = s
 	}
 	return s

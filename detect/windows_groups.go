@@ -1,6 +1,9 @@
 package detect
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // table holds windows and finds them by group and rule. It is open-addressed, and a slot has the
 // number of a window and some bits of its hash: a million groups cost seven bytes each, where a
@@ -155,4 +158,59 @@ func (p *places[T]) drop(i uint32) {
 	var none T
 	p.of[i] = none
 	p.free = append(p.free, i)
+}
+
+// seenWindows are those that got their points of the batch at hand.
+type seenWindows struct {
+	slots []seenWindow
+	n     int
+	batch uint32
+}
+
+// seenWindow is free where its batch is not the one at hand.
+type seenWindow struct {
+	key   windowKey
+	batch uint32 // from one
+}
+
+const (
+	minSeen = 64
+	maxSeen = 1 << 16 // slots that are kept for the next batch
+)
+
+func (s *seenWindows) clear() {
+	s.n = 0
+	if s.batch++; len(s.slots) > maxSeen || s.batch == math.MaxUint32 {
+		*s = seenWindows{}
+	}
+}
+
+// add reports whether the window was there already.
+func (s *seenWindows) add(k windowKey) bool {
+	if 2*s.n >= len(s.slots) {
+		old := s.slots
+		s.slots = make([]seenWindow, max(minSeen, 2*len(old)))
+		for _, in := range old {
+			if in.batch == s.batch+1 {
+				*s.slot(in.key) = in
+			}
+		}
+	}
+	in := s.slot(k)
+	if in.batch == s.batch+1 {
+		return true
+	}
+	*in = seenWindow{k, s.batch + 1}
+	s.n++
+	return false
+}
+
+// slot is where a window is, or a free one.
+func (s *seenWindows) slot(k windowKey) *seenWindow {
+	mask := uint64(len(s.slots) - 1)
+	for i := k.hash() & mask; ; i = (i + 1) & mask {
+		if in := &s.slots[i]; in.batch != s.batch+1 || in.key == k {
+			return in
+		}
+	}
 }

@@ -22,7 +22,7 @@ type chunk struct {
 const (
 	chunkBits  = 13
 	chunkWords = 1 << chunkBits // 32 KiB
-	firstChunk = 256            // words of the first of its size
+	firstChunk = 256            // words of the first two of a size; two have twice as many, and so on
 )
 
 // sizes are what cells may have of words. Below 30 they fit so many points exactly, above they
@@ -65,7 +65,7 @@ func (c *chunk) has(size uint8) bool {
 }
 
 func (a *arena) grow(size uint8) {
-	n := min(max(firstChunk<<min(a.made[size], chunkBits), int(sizes[size])), chunkWords)
+	n := min(max(firstChunk<<min(a.made[size]/2, chunkBits), int(sizes[size])), chunkWords)
 	a.made[size]++
 	c := chunk{words: make([]uint32, n)}
 	k := uint32(len(a.chunks))

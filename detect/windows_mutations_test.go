@@ -22,7 +22,7 @@ var mutations = []struct{ name, file, old, new string }{
 	{"an event's server is not part of its identity", "collect.go", `"id", ev.text[ServerInstance], ev.text[ID])`, `"id", ev.text[ID])`},
 	{"a point enters as often as it comes", "windows_group.go", "from = at\n\t\t}\n\t\tif there {", "from = at\n\t\t}\n\t\tif there = false; there {"},
 	{"signals of an older batch are taken", "windows.go", "case s.Begin < src.begin:", "case s.Begin < -1:"},
-	{"a batch's signals are taken twice", "windows.go", "if _, dup := src.seen[key]; dup {", "if _, dup := src.seen[key]; false && dup {"},
+	{"a batch's signals are taken twice", "windows.go", "if dup := src.seen.add(key); dup {", "if dup := src.seen.add(key); false && dup {"},
 	{"a restart does not rewind", "windows.go", "return time.Duration(longest)*time.Millisecond + max(lateness, MaxFuture)", "return 0"},
 	{"a restart rewinds by the lateness alone", "windows.go", "return time.Duration(longest)*time.Millisecond + max", "return max"},
 	{"what sources settle later does not lengthen the rewind", "detector.go", "r.plan.hold = max(r.plan.hold, f.rule.plan.hold+window)", "_ = f"},
