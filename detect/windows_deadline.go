@@ -40,15 +40,15 @@ func (q *deadlines) push(d deadline) {
 func (q *deadlines) next(groups *table, watermark int64) (id uint32, due bool) {
 	for {
 		switch {
-		case len(q.far) > 0 && q.far[0].at <= watermark && (len(q.near) == 0 || q.far[0].at <= q.near[0].at):
-			q.open(groups)
-		case len(q.near) == 0 || q.near[0].at > watermark:
-			return 0, false
-		default:
+		case len(q.near) > 0 && q.near[0].at <= watermark:
 			// A deadline that was put off, or whose window went, is another's or nobody's.
 			if d := q.near.pop(); groups.queued(d.id) == d.at {
 				return d.id, true
 			}
+		case len(q.near) == 0 && len(q.far) > 0 && q.far[0].at <= watermark: // all of it is behind what is near
+			q.open(groups)
+		default:
+			return 0, false
 		}
 	}
 }

@@ -20,6 +20,7 @@ type chunk struct {
 }
 
 const (
+	maxHeld    = 500_000_000 // points, of six words at most: a number has place for all of them
 	chunkBits  = 13
 	chunkWords = 1 << chunkBits // 32 KiB
 	firstChunk = 256            // words of the first two of a size; two have twice as many, and so on
@@ -87,7 +88,7 @@ func (a *arena) give(ref uint32, size uint8) {
 	c.free = at + 1
 	c.used--
 	switch {
-	case c.used == 0 && len(a.room[size]) > 1:
+	case c.used == 0 && (len(a.room[size]) > 1 || len(c.words) > firstChunk):
 		if i := slices.Index(a.room[size], k); i >= 0 {
 			a.room[size] = slices.Delete(a.room[size], i, i+1)
 		}
