@@ -35,6 +35,7 @@ func BenchmarkDecide(b *testing.B) {
 				if i++; i == len(records) {
 					i = 0
 					d.collect.Packs(0, 0, 1, 6)
+					d.collect.Written()
 				}
 			}
 			detect.BenchReport(b, cpu)

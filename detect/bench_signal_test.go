@@ -74,6 +74,7 @@ func BenchmarkSignals(b *testing.B) {
 					}
 					lap(3)
 				}
+				c.Written()
 				records += len(packs)
 				passed := detect.TestStart.Add(time.Duration(done) * 20 * time.Microsecond)
 				for _, w := range windows {
