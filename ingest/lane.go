@@ -165,39 +165,6 @@ func (l *lane) other(hash uint32, base int) bool {
 	return true
 }
 
-func (l *lane) member(ev *detect.Event, x *name, i int) int {
-	if i >= len(l.s) {
-		return -1
-	}
-	switch x.what {
-	case asField:
-		return l.field(ev, x, i)
-	case asGroup:
-		if l.s[i] == '{' {
-			return l.members(ev, x.opens, i+1)
-		}
-	case asLabels:
-		if l.s[i] == '{' {
-			return l.labels(ev, i+1)
-		}
-	case asArgs:
-		return l.free(ev, &ioArgs, i)
-	case asResult:
-		return l.free(ev, &ioResult, i)
-	case asTime, asNothing:
-		v, next := l.text(i)
-		when, ok := parseTime(v)
-		switch {
-		case !ok:
-			return -1
-		case x.what == asTime:
-			ev.Claimed = when
-		}
-		return next
-	}
-	return -1
-}
-
 func (l *lane) labels(ev *detect.Event, i int) int {
 	if i = l.space(i); i < len(l.s) && l.s[i] == '}' {
 		return i + 1

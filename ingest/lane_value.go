@@ -9,50 +9,73 @@ import (
 	"picket/detect"
 )
 
-// field reads the value of a field.
-func (l *lane) field(ev *detect.Event, x *name, i int) int {
-	switch x.kind {
-	case detect.Text:
+// member reads the value of a member.
+func (l *lane) member(ev *detect.Event, x *name, i int) int {
+	switch x.what {
+	case asText:
 		v, next := l.text(i)
-		switch {
-		case next < 0:
+		if next < 0 || longer(v, x.limit) || x.shaped && !wellFormed(x.field, v) {
 			return -1
-		case x.enum != nil:
-			if v = x.oneOf(v); v == "" {
-				return -1
-			}
-			ev.Set(x.field, v)
-		case longer(v, x.limit) || x.shaped && !wellFormed(x.field, v):
-			return -1
-		case v != "":
+		}
+		if v != "" {
 			ev.Set(x.field, l.d.own(v))
 		}
 		return next
-	case detect.Number:
-		if x.field == detect.ActorTokenExp {
-			v, next := l.text(i)
-			when, ok := parseTime(v)
-			if !ok {
-				return -1
-			}
-			ev.SetNum(x.field, float64(when.Unix()))
-			return next
+	case asEnum:
+		v, next := l.text(i)
+		if v = x.oneOf(v); v == "" {
+			return -1
 		}
+		ev.Set(x.field, v)
+		return next
+	case asNumber:
 		v, next := l.number(i)
 		if next < 0 || v < x.num.min || v > x.num.max || x.num.integer && v != math.Trunc(v) {
 			return -1
 		}
 		ev.SetNum(x.field, v)
 		return next
-	case detect.Flag:
-		var n node
-		if i = l.scalar(&n, i); n.kind != kindTrue && n.kind != kindFalse {
+	case asTime, asNothing, asExpiry:
+		v, next := l.text(i)
+		when, ok := parseTime(v)
+		switch {
+		case !ok:
 			return -1
+		case x.what == asTime:
+			ev.Claimed = when
+		case x.what == asExpiry:
+			ev.SetNum(x.field, float64(when.Unix()))
 		}
-		ev.SetFlag(x.field, n.kind == kindTrue)
-		return i
+		return next
 	}
-	return l.list(ev, x, i)
+	return l.whole(ev, x, i)
+}
+
+// whole reads what may begin in another way than with a quote or a digit.
+func (l *lane) whole(ev *detect.Event, x *name, i int) int {
+	if i >= len(l.s) {
+		return -1
+	}
+	object := l.s[i] == '{'
+	switch {
+	case x.what == asGroup && object:
+		return l.members(ev, x.opens, i+1)
+	case x.what == asLabels && object:
+		return l.labels(ev, i+1)
+	case x.what == asArgs:
+		return l.free(ev, &ioArgs, i)
+	case x.what == asResult:
+		return l.free(ev, &ioResult, i)
+	case x.what == asList:
+		return l.list(ev, x, i)
+	case x.what == asFlag:
+		var n node
+		if i = l.scalar(&n, i); n.kind == kindTrue || n.kind == kindFalse {
+			ev.SetFlag(x.field, n.kind == kindTrue)
+			return i
+		}
+	}
+	return -1
 }
 
 // oneOf gives the format's own text for one of a closed set, or nothing.

@@ -10,7 +10,12 @@ import (
 type what uint8
 
 const (
-	asField what = iota
+	asText what = iota
+	asEnum
+	asNumber
+	asFlag
+	asList
+	asExpiry // a time that is kept as a number
 	asGroup
 	asTime
 	asNothing // checked, then ignored: the consumer knows better
@@ -29,7 +34,6 @@ type name struct {
 	opens            uint8 // for asGroup: the number of the group
 	at               uint8 // index into all
 	field            detect.Field
-	kind             detect.Kind
 	shaped           bool   // wellFormed has a say
 	limit            int    // of a text: its characters
 	last             string // the one of enum that came last
@@ -70,13 +74,7 @@ func newNames() *names {
 		return g
 	}
 	for f := range detect.NumFields {
-		path, w := f.String(), asField
-		switch f {
-		case detect.IOArgs:
-			w = asArgs
-		case detect.IOResult:
-			w = asResult
-		}
+		path, w := f.String(), readAs(f)
 		g, key, in := strings.Cut(path, ".")
 		if !in {
 			n.add(name{key: path, what: w, field: f})
@@ -86,6 +84,29 @@ func newNames() *names {
 	}
 	n.add(name{key: "findings", group: group("io"), what: asFindings})
 	return n
+}
+
+func readAs(f detect.Field) what {
+	switch f {
+	case detect.IOArgs:
+		return asArgs
+	case detect.IOResult:
+		return asResult
+	case detect.ActorTokenExp:
+		return asExpiry
+	}
+	switch f.Kind() {
+	case detect.List:
+		return asList
+	case detect.Number:
+		return asNumber
+	case detect.Flag:
+		return asFlag
+	}
+	if f.Info().Enum != nil {
+		return asEnum
+	}
+	return asText
 }
 
 func slotOf(group uint8, hash uint32) uint32 {
@@ -101,10 +122,8 @@ func (n *names) add(x name) {
 		quoted += "\x00\x00\x00\x00\x00"[:8-len(quoted)]
 	}
 	x.head, x.tail = load64(quoted, 0), load64(quoted, len(quoted)-8)
-	if x.what == asField {
-		x.kind, x.limit, x.num, x.enum = x.field.Kind(), x.field.Info().Limit(), numericOf(x.field), x.field.Info().Enum
-		x.shaped = x.field == detect.Reason || x.field == detect.TraceID || x.field == detect.SpanID
-	}
+	x.limit, x.num, x.enum = x.field.Info().Limit(), numericOf(x.field), x.field.Info().Enum
+	x.shaped = x.field == detect.Reason || x.field == detect.TraceID || x.field == detect.SpanID
 	x.at = uint8(len(n.all))
 	n.all = append(n.all, x)
 	if len(n.all)+len(n.groups) > maxNames {
