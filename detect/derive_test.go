@@ -1,6 +1,13 @@
 package detect
 
-import "testing"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"testing"
+)
 
 func TestDeriveAddress(t *testing.T) {
 	for _, c := range []struct{ raw, ip, prefix, class string }{
@@ -80,5 +87,31 @@ func TestReducePath(t *testing.T) {
 		if got := reducePath(in); got != want {
 			t.Errorf("reducePath(%q) = %q, want %q", in, got, want)
 		}
+	}
+}
+
+// Derived texts of many events lie in one piece of memory; none may change when another is made,
+// also by a copy of the event.
+func TestDerivedTextsStay(t *testing.T) {
+	var e Event
+	got, want := []string{}, []string{}
+	for i := range 500 {
+		e.Reset()
+		twin := e
+		for j, ev := range []*Event{&e, &twin} {
+			raw := strconv.Itoa(2*i + j)
+			ev.Set(NetIP, fmt.Sprintf("203.%d.%d.9", j, i%250))
+			ev.SetDigestOf(IOArgsDigest, raw)
+			ev.Derive()
+			if !ev.Has(NetIPPrefix) || !ev.Has(IOArgsDigest) {
+				t.Fatal("nothing is derived")
+			}
+			sum := sha256.Sum256([]byte(raw))
+			got = append(got, ev.text[NetIPPrefix], ev.text[IOArgsDigest])
+			want = append(want, fmt.Sprintf("203.%d.%d.0/24", j, i%250), hex.EncodeToString(sum[:16]))
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("texts changed: %q", got)
 	}
 }

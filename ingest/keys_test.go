@@ -282,3 +282,18 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		t.Error("Keys gives secrets away")
 	}
 }
+
+// Pseudonyms of digests lie in one piece of memory; none may change when another is made.
+func TestPseudonymsStay(t *testing.T) {
+	k := testKeys(t, 1)
+	h, got := k.Hasher(), []string{}
+	for i := range 300 {
+		p, _ := h.Pseudonym("t", "digest", fmt.Sprint(i), day)
+		got = append(got, p)
+	}
+	for i, p := range got {
+		if want := k.Lookup("t", "digest", fmt.Sprint(i))[0].Hash; p != want {
+			t.Fatalf("%d: %s is not %s any more", i, p, want)
+		}
+	}
+}
