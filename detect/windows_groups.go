@@ -187,7 +187,7 @@ func (s *seenWindows) clear() {
 
 // add reports whether the window was there already.
 func (s *seenWindows) add(k windowKey) bool {
-	if 2*s.n >= len(s.slots) {
+	if 4*s.n >= 3*len(s.slots) {
 		old := s.slots
 		s.slots = make([]seenWindow, max(minSeen, 2*len(old)))
 		for _, in := range old {
