@@ -249,14 +249,18 @@ func (a *App) loop(name string) role.Loop {
 	return role.Loop{Name: name, Log: a.log, Health: a.health, Metrics: a.metrics, Notices: a.notices}
 }
 
-// prefetch is how much each consumer reads ahead, as stored.
-const prefetch = 6 << 20
+// How much a consumer reads ahead, as stored. Of events it is a large batch, so that the next one is
+// there when the last is done: the roles that wait for records leave the processor idle.
+const (
+	eventsAhead = 24 << 20
+	othersAhead = 6 << 20
+)
 
 // consumer makes a consumer. Its stage says how many others a record passes before it: see Drain.
 func (a *App) consumer(stage int, topic, group string, edit func(*kafka.ConsumerOptions)) (*kafka.Consumer, error) {
 	o := kafka.ConsumerOptions{
 		Topic: topic, Group: a.cfg.Kafka.GroupPrefix + "." + group, InstanceID: instanceID(a.cfg.Instance),
-		MaxRows: a.cfg.Batch.MaxRows, MaxBytes: int(a.cfg.Batch.MaxBytes), MaxWait: a.cfg.Batch.MaxWait, PrefetchBytes: prefetch, Logger: quiet(a.log),
+		MaxRows: a.cfg.Batch.MaxRows, MaxBytes: int(a.cfg.Batch.MaxBytes), MaxWait: a.cfg.Batch.MaxWait, PrefetchBytes: othersAhead, Logger: quiet(a.log),
 	}
 	if edit != nil {
 		edit(&o)

@@ -20,7 +20,7 @@ type runner = func(context.Context) error
 // once. An insert of 110 columns costs as much as some thousand rows, so a store's ranges are large.
 const (
 	storeRanges  = 2
-	detectRanges = 3
+	detectRanges = 4
 )
 
 // pace is how far apart the batches of a role begin on the way to an alert: a declaration, the
@@ -43,7 +43,7 @@ func (a *App) storeRole(ctx context.Context) ([]runner, error) {
 	}
 	c, err := a.consumer(0, a.cfg.Kafka.Topics.Events, role.Store, func(o *kafka.ConsumerOptions) {
 		// An insert costs the engine about the same for ten rows as for a thousand.
-		o.Linger, o.Pace, o.MaxRanges = o.MaxWait, o.MaxWait*3/2, storeRanges
+		o.Linger, o.Pace, o.MaxRanges, o.PrefetchBytes = o.MaxWait, o.MaxWait*3/2, storeRanges, eventsAhead
 	})
 	if err != nil {
 		return nil, err
@@ -101,7 +101,7 @@ func (a *App) detectRole(ctx context.Context) ([]runner, error) {
 	}
 	c, err := a.consumer(0, topics.Events, role.Detect, func(o *kafka.ConsumerOptions) {
 		o.MaxRows, o.MaxBytes = min(o.MaxRows, detectRows), min(o.MaxBytes, detectBytes)
-		o.MaxRanges, o.Pace = detectRanges, pace
+		o.MaxRanges, o.Pace, o.PrefetchBytes = detectRanges, pace, eventsAhead
 	})
 	if err != nil {
 		return nil, err

@@ -200,7 +200,7 @@ func Default() *Config {
 			Embedded:      ClickHouseEmbedded{Readers: 4},
 		},
 		Rules:  Rules{Builtin: true, Watch: 5 * time.Second},
-		Batch:  Batch{MaxRows: 80_000, MaxBytes: 48 << 20, MaxWait: 500 * time.Millisecond},
+		Batch:  Batch{MaxRows: 120_000, MaxBytes: 72 << 20, MaxWait: 500 * time.Millisecond},
 		Limits: Limits{MatchesPerEvent: 20, WindowGroups: 1_000_000, WindowPoints: 20_000_000},
 		Alerting: Alerting{
 			MinSeverity: "low",
