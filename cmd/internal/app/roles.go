@@ -14,6 +14,9 @@ import (
 	"picket/store"
 )
 
+// unhurried is below how many events one goroutine is enough for a batch of the store.
+const unhurried = 25_000
+
 type runner = func(context.Context) error
 
 // How many partitions a batch is made of while a role is behind, of which two can be worked on at
@@ -50,7 +53,7 @@ func (a *App) storeRole(ctx context.Context) ([]runner, error) {
 	}
 	s := &role.Storer{
 		Loop: a.loop(role.Store), Reader: a.reader(), Consumer: c, Producer: p,
-		Dead: a.cfg.Kafka.Topics.Dead, Generation: c.Generation,
+		Dead: a.cfg.Kafka.Topics.Dead, Generation: c.Generation, Unhurried: unhurried,
 	}
 	s.Lag, s.Spent = c.Lag, c.Stats().Spent
 	run, err := a.withStore(ctx, s.Loop, func(ctx context.Context, db *store.DB) error {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+
+	"picket/ingest/kafka"
 )
 
 // A range that fails fails the batch: what has begun beside it is finished, no other is begun.
@@ -50,5 +52,28 @@ func TestSideDoesEachOnceOnItsOwnLane(t *testing.T) {
 	}
 	if side(2, 0, nil) != nil {
 		t.Error("nothing to do is an error")
+	}
+}
+
+func TestSmallBatchesOfTheStoreLeaveProcessorsToAlerts(t *testing.T) {
+	s := &Storer{lanes: make([]*storeLane, 4), Unhurried: 1000}
+	batch := func(ranges, events int) kafka.Batch {
+		b := kafka.Batch{Ranges: make([]kafka.Range, ranges)}
+		for i := range b.Ranges {
+			b.Ranges[i].End = int64(events / ranges)
+			b.Ranges[i].Give(func(yield func(*kafka.Record) bool) {
+				for offset := range b.Ranges[i].End {
+					if !yield(&kafka.Record{Offset: offset}) {
+						return
+					}
+				}
+			})
+		}
+		return b
+	}
+	for _, c := range []struct{ ranges, events, want int }{{2, 998, 1}, {2, 1000, 4}, {8, 800, 1}, {9, 900, 4}} {
+		if got := s.hands(batch(c.ranges, c.events)); got != c.want {
+			t.Errorf("%d goroutines for %d events in %d ranges, not %d", got, c.events, c.ranges, c.want)
+		}
 	}
 }

@@ -24,6 +24,11 @@ type Storer struct {
 	// Generation is the consumer group's, for the ledger.
 	Generation func() int32
 
+	// Unhurried is below how many events a batch of few ranges is stored by one goroutine. Such a
+	// store keeps up, and leaves the other processors, of this host and of ClickHouse, to what is on
+	// the way to an alert.
+	Unhurried int
+
 	lanes []*storeLane
 	// What of the batch in hand is done, so that an outage neither repeats the inserts
 	// before it nor writes dead letters to their topic at every attempt.
@@ -71,13 +76,24 @@ func (s *Storer) work(ctx context.Context, b kafka.Batch) error {
 		}
 	}
 	s.done = done
-	if err := side(len(s.lanes), len(ids), func(lane, i int) error {
+	if err := side(s.hands(b), len(ids), func(lane, i int) error {
 		return s.store(ctx, s.lanes[lane], ids[i], &b.Ranges[i], done[ids[i]])
 	}); err != nil {
 		return err
 	}
 	s.done = nil
 	return nil
+}
+
+// unhurriedRanges bounds what one goroutine stores, as each range is an insert that takes its time.
+const unhurriedRanges = 8
+
+// hands is how many goroutines store a batch.
+func (s *Storer) hands(b kafka.Batch) int {
+	if len(b.Ranges) <= unhurriedRanges && b.Len() < s.Unhurried {
+		return 1
+	}
+	return len(s.lanes)
 }
 
 func (s *Storer) store(ctx context.Context, l *storeLane, id store.BatchID, r *kafka.Range, done *rangeDone) error {
