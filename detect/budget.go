@@ -5,9 +5,10 @@ const (
 	// 10 ns. A regular expression takes at most one for each byte and instruction. Where the
 	// steps end, a necessary literal that was found decides, so padding hides nothing.
 	maxRuleSteps  = 6_000_000
-	valueSteps    = 8  // to look at a value at all
-	parseSteps    = 20 // for an address that may be none
-	classifySteps = 10 // a byte for libinjection
+	valueSteps    = 8   // to look at a value at all
+	parseSteps    = 20  // for an address that may be none
+	classifyValue = 100 // for libinjection to look at a value at all,
+	classifySteps = 10  // and a byte of it
 	// maxRegexBytes bounds one regular expression on one event.
 	maxRegexBytes = 64 << 10
 	// maxClassify bounds what libinjection reads of one value: it judges the first tokens only.
@@ -31,7 +32,7 @@ func (t *textTest) steps(n int) int {
 	case testCIDR:
 		return parseSteps
 	case testSQLi, testXSS:
-		return valueSteps + classifySteps*min(n, maxClassify)
+		return classifyValue + classifySteps*min(n, maxClassify)
 	}
 	return valueSteps
 }
