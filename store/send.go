@@ -115,15 +115,6 @@ func (b *body) stop() {
 	}
 }
 
-// encodeBlock appends all of a block.
-func encodeBlock(b *proto.Buffer, cols []named, n int, order []uint32) {
-	b.PutInt(len(cols))
-	b.PutInt(n)
-	for _, c := range cols {
-		encodeColumn(b, c, order)
-	}
-}
-
 func encodeColumn(b *proto.Buffer, c named, order []uint32) {
 	b.PutString(c.name)
 	b.PutString(c.data.typ())

@@ -77,3 +77,12 @@ func TestBodyEndsWithTheInsert(t *testing.T) {
 	}
 	next.stop()
 }
+
+// encodeBlock appends all of a block at once, as a body sends it in pieces.
+func encodeBlock(b *proto.Buffer, cols []named, n int, order []uint32) {
+	b.PutInt(len(cols))
+	b.PutInt(n)
+	for _, c := range cols {
+		encodeColumn(b, c, order)
+	}
+}
