@@ -279,15 +279,14 @@ func appendUUID(dst, s []byte) ([]byte, bool) {
 		return dst, false
 	}
 	out := dst
-	for i := 0; i < len(s); i += 2 {
-		if s[i] == '-' {
-			i++
+	for _, part := range [...][]byte{s[:8], s[9:13], s[14:18], s[19:23], s[24:]} {
+		for ; len(part) > 0; part = part[2:] {
+			high, low := nibbles[part[0]], nibbles[part[1]]
+			if high|low > 0xf {
+				return dst, false // a capital letter would come back as a small one
+			}
+			out = append(out, high<<4|low)
 		}
-		high, low := nibbles[s[i]], nibbles[s[i+1]]
-		if high|low > 0xf {
-			return dst, false // a capital letter would come back as a small one
-		}
-		out = append(out, high<<4|low)
 	}
 	return out, true
 }

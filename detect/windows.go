@@ -269,6 +269,9 @@ func (w *Windows) settle(dst []Alert, watermark int64) []Alert {
 				break
 			}
 			g := w.at(id)
+			if g.rule.plan.depth != depth {
+				continue // the number of a window that went is now that of another, in a queue of its own
+			}
 			g.queued = 0
 			if g.rule.plan.settled {
 				w.decide(&g)

@@ -20,7 +20,7 @@ type chunk struct {
 }
 
 const (
-	maxHeld    = 500_000_000 // points, of six words at most: a number has place for all of them
+	maxHeld    = 250_000_000 // points, of six words at most: chunks have numbers for twice as many
 	chunkBits  = 13
 	chunkWords = 1 << chunkBits // 32 KiB
 	firstChunk = 256            // words of the first two of a size; two have twice as many, and so on

@@ -26,6 +26,8 @@ type readers struct {
 
 	mu   sync.Mutex
 	free []*reader // guarded by mu
+
+	weighing sync.Mutex // one stored batch is unpacked at a time to weigh it, whatever partitions there are
 }
 
 const (
@@ -76,6 +78,8 @@ func (rs *readers) weigh(s *storedBatch) {
 	}
 	n, known := unpackedSize(s.codec(), s.records)
 	if !known {
+		rs.weighing.Lock()
+		defer rs.weighing.Unlock()
 		r := rs.get()
 		defer rs.put(r)
 		plain, err := r.unpack(r.plain[:0], s.codec(), s.records)

@@ -134,7 +134,7 @@ type Batch struct {
 type Limits struct {
 	MatchesPerEvent int `yaml:"matches_per_event" min:"1" max:"100000" doc:"Matches that the events of a batch may have on average."`
 	WindowGroups    int `yaml:"window_groups" min:"1000" max:"16000000" doc:"Groups that the windows of one partition of signals may hold."`
-	WindowPoints    int `yaml:"window_points" min:"1000" max:"500000000" doc:"Events of all groups that the windows of one partition of signals may hold; most take 12 bytes, none more than 24."`
+	WindowPoints    int `yaml:"window_points" min:"1000" max:"250000000" doc:"Events of all groups that the windows of one partition of signals may hold; most take 12 bytes, none more than 24."`
 }
 
 type Alerting struct {
