@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"github.com/slack-go/slack"
@@ -73,6 +74,9 @@ func sortSlack(err error, doing string, token secret.Value, channel string) erro
 		if status.Code >= 500 || status.Code == http.StatusRequestTimeout {
 			return &RetryError{Unsure: true, Err: text}
 		}
+		if !aboutMessage(status.Code) { // Slack says no in the body of a 200
+			return &SetupError{Problem: text.Error() + ", and the answer is not Slack's", Fix: "check alerting.slack.api_url, and the proxies on the way"}
+		}
 		return text
 	case errors.As(err, &refused):
 		return refusedBySlack(refused, doing, token, channel)
@@ -84,6 +88,14 @@ func sortSlack(err error, doing string, token secret.Value, channel string) erro
 	r.Err = fmt.Errorf("slack: %s: %w", doing, r.Err)
 	return r
 }
+
+// aboutMessage reports whether a status may be about the one request, so that others may pass.
+func aboutMessage(status int) bool {
+	return status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge
+}
+
+// slackWord is what a refusal by Slack is called.
+var slackWord = regexp.MustCompile(`^[a-z][a-z_]{2,60}$`)
 
 func refusedBySlack(e slack.SlackErrorResponse, doing string, token secret.Value, channel string) error {
 	code := oneLine(e.Err, token)

@@ -3,6 +3,7 @@ package alerting_test
 import (
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -171,6 +172,28 @@ func TestSlackHookErrors(t *testing.T) {
 		var setup *alerting.SetupError
 		if !errors.As(err, &setup) || strings.Contains(err.Error(), fake.HookPath()) {
 			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
+
+// What answers in Slack's place, such as a proxy, is not about the message: it waits for a mend.
+func TestSlackAnswersOfOthersWaitForAMend(t *testing.T) {
+	const page = "<html><title>Blocked</title></html>"
+	for code, waits := range map[int]bool{401: true, 403: true, 404: true, 407: true, 410: true, 400: false, 413: false} {
+		fake := channeltest.NewSlack(t)
+		hook, err := alerting.NewSlackHook(alerting.SlackHookOptions{URL: secret.New(fake.URL() + fake.HookPath())})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range []alerting.Destination{newSlack(t, fake), hook} {
+			fake.AnswerNext(code, page)
+			_, err = d.Send(t.Context(), sample())
+			var setup *alerting.SetupError
+			if err == nil || errors.As(err, &setup) != waits || errors.As(err, new(*alerting.RetryError)) {
+				t.Errorf("%T, HTTP %d: %v, waits %t", d, code, err, waits)
+			} else if strings.Contains(err.Error(), "Blocked") || !strings.Contains(err.Error(), strconv.Itoa(code)) {
+				t.Errorf("%T, HTTP %d: the error is %v", d, code, err)
+			}
 		}
 	}
 }

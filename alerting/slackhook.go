@@ -3,6 +3,7 @@ package alerting
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -88,7 +89,15 @@ func (h *SlackHook) Send(ctx context.Context, i Incident) (Receipt, error) {
 	case got.code >= 300 && got.code < 400:
 		return Receipt{}, &SetupError{Problem: fmt.Sprintf("slack: post to the webhook: HTTP %d", got.code), Fix: "the URL leads elsewhere: copy it again into alerting.slack.webhook_url_file"}
 	}
-	return Receipt{}, refusedBySlack(slack.SlackErrorResponse{Err: strings.TrimSpace(got.body)}, "post to the webhook", h.url, "the channel")
+	word := strings.TrimSpace(got.body)
+	if !slackWord.MatchString(word) {
+		problem := fmt.Sprintf("slack: post to the webhook: HTTP %d, and the answer is not Slack's", got.code)
+		if aboutMessage(got.code) {
+			return Receipt{}, errors.New(problem)
+		}
+		return Receipt{}, &SetupError{Problem: problem, Fix: "check alerting.slack.webhook_url_file, and the proxies on the way"}
+	}
+	return Receipt{}, refusedBySlack(slack.SlackErrorResponse{Err: word}, "post to the webhook", h.url, "the channel")
 }
 
 var escapeSlack = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
