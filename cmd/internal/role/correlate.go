@@ -288,6 +288,7 @@ func (c *Correlator) count() {
 		for reason, n := range map[string]uint64{
 			"duplicate": now.Duplicates - p.stats.Duplicates, "expired": now.Expired - p.stats.Expired,
 			"unknown_rule": now.UnknownRule - p.stats.UnknownRule, "overflow": now.Overflow - p.stats.Overflow,
+			"evidence": now.NoEvidence - p.stats.NoEvidence,
 		} {
 			c.Metrics.Left.WithLabelValues(reason).Add(float64(n))
 		}

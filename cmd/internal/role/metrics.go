@@ -65,7 +65,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Matches: counter("rule_matches_total",
 			"Events that a rule's match selected.", "rule"),
 		Alerts: counter("alerts_total", "Alerts at their first completion.", "rule", "severity"),
-		Left: counter("left_out_total", "What detection left out: late, ungrouped, expired, overflow, unknown_rule, duplicate.",
+		Left: counter("left_out_total", "What detection left out: late, ungrouped, expired, overflow, unknown_rule, duplicate, evidence.",
 			"reason"),
 		Shed:   counter("shed_total", "Matches that were more than a role can carry: the mildest rules go first.", "role", "rule", "severity"),
 		Groups: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "picket", Name: "window_groups", Help: "Groups that windows hold."}),
@@ -91,7 +91,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Namespace: "picket", Name: "rules_last_reload_success_timestamp_seconds", Help: "Unix time at which rules were last read without an error.",
 	})
 	m.RulesInfo = gauge("rules_info", "1, with a hash of what the rules in force mean: equal for instances that run the same.", "hash")
-	for _, reason := range []string{"late", "ungrouped", "expired", "overflow", "unknown_rule", "duplicate"} {
+	for _, reason := range []string{"late", "ungrouped", "expired", "overflow", "unknown_rule", "duplicate", "evidence"} {
 		m.Left.WithLabelValues(reason)
 	}
 	for _, rule := range []string{RuleGap, RuleMoved, RuleOverload} {
