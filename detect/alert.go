@@ -24,7 +24,7 @@ type Alert struct {
 	Last        time.Time `json:"last"`     // event time of the newest matching event in the bucket
 	FiredAt     time.Time `json:"fired_at"` // append time of the event that completed it
 	Count       uint64    `json:"count"`    // the group's matching events with time in the bucket
-	Value       float64   `json:"value"`    // what the detector measured at completion (count, distinct, sum, score)
+	Value       float64   `json:"value"`    // the most that the detector measured at a completion in the bucket
 	Threshold   float64   `json:"threshold"`
 	Settled     bool      `json:"settled"`
 

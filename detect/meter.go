@@ -189,7 +189,8 @@ func (m *ratioMeter) holds(int64) (float64, bool) {
 }
 func (m *ratioMeter) reset() { m.share, m.all = 0, 0 }
 
-// partsMeter joins several; its value is that of the first part that holds.
+// partsMeter joins several. The value of all is that of the first part, and that of any the largest
+// of those that hold: a point that makes one more hold must not lessen what an alert has shown.
 type partsMeter struct {
 	parts []meter
 	any   bool
@@ -219,12 +220,13 @@ func (m *partsMeter) holds(low int64) (value float64, ok bool) {
 	held := 0
 	for _, part := range m.parts {
 		x, on := part.holds(low)
-		if on && held == 0 {
-			value = x
+		if !on {
+			continue
 		}
-		if on {
-			held++
+		if held == 0 || m.any {
+			value = max(value, x)
 		}
+		held++
 	}
 	return value, held == len(m.parts) || m.any && held > 0
 }

@@ -70,13 +70,7 @@ func (d *drawing) rule(id, feature string) *spec {
 		}
 		s.detector, s.inner = p, fmt.Sprintf("score: {gte: %g, of: [%s]}", p.need, strings.Join(of, ", "))
 		s.role(func(ev *Event) bool {
-			total := 0.0
-			for i, c := range p.weighted {
-				if c.holds(ev) {
-					total += p.weights[i]
-				}
-			}
-			return s.match.holds(ev) && total >= p.need
+			return s.match.holds(ev) && p.score(ev) >= p.need
 		})
 	case "absence", "absence after":
 		c := d.cond(1)

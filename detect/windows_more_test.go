@@ -46,6 +46,30 @@ func TestImmediateRulesFireAtOnceAndSettledOnesWhenTimeHasPassed(t *testing.T) {
 	}
 }
 
+// Whichever part of an any rule completes it first, its alert shows the same when all points are there.
+func TestValueOfAnyDoesNotDependOnTheOrderOfArrival(t *testing.T) {
+	rs := loadText(t, ruleLines(`
+{id: TT-01, name: t.any, any: [{match: {outcome: denied}, threshold: {count: {gte: 3}}}, {match: {outcome: failure}, distinct: {field: actor.client_id, count: {gte: 3}}}], window: 60s, group_by: [net.ip]}
+`))
+	const denied, failures = "ddd", "0123" // of three refusals, and of four clients that failed
+	for _, order := range []string{denied + failures, failures + denied, "d01d2d3", "3d2d10d"} {
+		f := &feeder{w: NewWindows(rs, plainHasher{}, 0, WindowOptions{})}
+		refused := 0
+		for _, p := range order {
+			if p == 'd' {
+				refused++
+				f.point(rs.Rules()[0], 1, time.Duration(refused)*time.Second, 0, 0)
+			} else {
+				f.point(rs.Rules()[0], 1, time.Duration(p-'0'+1)*time.Second, 1, uint64(p))
+			}
+		}
+		said := f.w.Settle(nil, TestStart.Add(time.Hour))
+		if len(said) != 1 || said[0].Count != 7 || said[0].Value != 4 {
+			t.Errorf("%s: %+v, want one alert of 7 events and value 4", order, said)
+		}
+	}
+}
+
 func TestReloadKeepsTheWindowsOfRulesThatDidNotChange(t *testing.T) {
 	rs := loadText(t, ruleLines(windowRules))
 	f := &feeder{w: NewWindows(rs, plainHasher{}, 0, WindowOptions{})}

@@ -14,7 +14,8 @@ type member struct {
 	at    int64
 	id    uint64
 	roles uint64
-	ev    *Event // nil: another rule's completion
+	ev    *Event  // nil: another rule's completion
+	value float64 // of a completion: what was measured
 }
 
 func (m member) is(role int) bool { return m.roles&(1<<role) != 0 }
@@ -25,6 +26,8 @@ type wanted struct {
 	text  string
 	mode  string
 	count uint64
+	value float64 // the most that a completion measured
+	last  int64   // the newest matching event in the bucket
 
 	completed, first int64 // the first completion, and the first matching event in its window
 }
@@ -51,21 +54,26 @@ func (o *obvious) expected(specs []*spec, rs *RuleSet) map[string]wanted {
 		for g, completions := range o.completions(s) {
 			for _, e := range completions {
 				start := floor(e.at, bucket)
-				count := uint64(0)
+				count, last := uint64(0), start
 				for _, m := range groups[g] {
 					if s.matching(m) && floor(m.at, bucket) == start {
 						count++
+						last = max(last, m.at)
 					}
 				}
 				hash := rs.ByID(s.id).Hash
 				id := plainHasher{}.GroupHash("", "alert", string(hash[:]), string(g.hash[:]), strconv.FormatInt(start, 10))
 				x := wanted{
 					spec: s, text: s.id + " " + s.feature + " " + g.text + " " + time.UnixMilli(start).UTC().Format(time.TimeOnly),
-					mode: s.mode, count: count, completed: e.at, first: s.began(e, groups[g]),
+					mode: s.mode, count: count, value: e.value, last: last, completed: e.at, first: s.began(e, groups[g]),
 				}
-				if before, ok := out[encodeID(id)]; !ok || x.completed < before.completed {
-					out[encodeID(id)] = x
+				if before, ok := out[encodeID(id)]; ok {
+					x.value = max(x.value, before.value)
+					if before.completed <= x.completed {
+						x.completed, x.first = before.completed, before.first
+					}
 				}
+				out[encodeID(id)] = x
 			}
 		}
 	}
@@ -170,7 +178,11 @@ func (o *obvious) completions(s *spec) map[groupID][]member {
 	done := map[groupID][]member{}
 	for g, members := range o.groups(s) {
 		for _, e := range members {
-			if s.matching(e) && s.completes(e, members) {
+			if !s.matching(e) {
+				continue
+			}
+			if value, ok := s.completes(e, members); ok {
+				e.value = value
 				done[g] = append(done[g], e)
 			}
 		}
@@ -190,27 +202,36 @@ func (s *spec) began(e member, members []member) int64 {
 	return first
 }
 
-// completes is the meaning of a rule, word for word.
-func (s *spec) completes(e member, members []member) bool {
+// completes is the meaning of a rule, word for word, with what it measures.
+func (s *spec) completes(e member, members []member) (value float64, ok bool) {
 	w := s.window.Milliseconds()
-	switch {
-	case s.detector.kind == DetectAbsence:
+	switch s.detector.kind {
+	case DetectAbsence:
 		for _, m := range members {
 			if s.detector.after && m.is(1) && m.at >= e.at && m.at <= e.at+w || !s.detector.after && m.at > e.at && m.at <= e.at+w {
-				return false
+				return 0, false
 			}
 		}
-		return true
-	case w == 0:
-		return true
+		return s.window.Seconds(), true
+	case DetectScore:
+		return s.detector.score(e.ev), true
 	}
 	var in []member
 	for _, m := range members {
-		if m.at > e.at-w && m.at <= e.at {
+		if m.at > e.at-max(1, w) && m.at <= e.at {
 			in = append(in, m)
 		}
 	}
-	return s.detector.satisfied(in)
+	return s.detector.measure(in)
+}
+
+func (p *part) score(ev *Event) (total float64) {
+	for i, c := range p.weighted {
+		if c.holds(ev) {
+			total += p.weights[i]
+		}
+	}
+	return total
 }
 
 // categories are those of the findings that count.
@@ -224,7 +245,8 @@ func (p *part) categories(ev *Event) map[string]bool {
 	return out
 }
 
-func (p *part) satisfied(in []member) bool {
+// measure is what a detector makes of the events of a window, and whether they satisfy it.
+func (p *part) measure(in []member) (value float64, ok bool) {
 	n, share, total := 0.0, 0.0, 0.0
 	values := map[string]bool{}
 	for _, m := range in {
@@ -249,17 +271,32 @@ func (p *part) satisfied(in []member) bool {
 	}
 	switch p.kind {
 	case DetectCount:
-		return n >= p.need
+		return n, n >= p.need
 	case DetectDistinct:
-		return float64(len(values)) >= p.need
+		n = float64(len(values))
+		return n, n >= p.need
 	case DetectSum:
-		return total >= p.need
+		return total, total >= p.need
 	case DetectRatio:
-		return n > 0 && share/n >= p.need && share >= p.min && n >= p.total
-	case DetectAll:
-		return !slices.ContainsFunc(p.of, func(p part) bool { return !p.satisfied(in) })
-	case DetectAny:
-		return slices.ContainsFunc(p.of, func(p part) bool { return p.satisfied(in) })
+		return share / max(1, n), n > 0 && share/n >= p.need && share >= p.min && n >= p.total
+	case DetectAll: // that of the first
+		for i := range p.of {
+			x, on := p.of[i].measure(in)
+			if i == 0 {
+				value = x
+			}
+			if !on {
+				return 0, false
+			}
+		}
+		return value, true
+	case DetectAny: // the largest of those that hold
+		for i := range p.of {
+			if x, on := p.of[i].measure(in); on {
+				value, ok = max(value, x), true
+			}
+		}
+		return value, ok
 	}
 	var elements []int
 	for i := range p.steps {
@@ -267,10 +304,11 @@ func (p *part) satisfied(in []member) bool {
 			elements = append(elements, i)
 		}
 	}
+	n = float64(len(elements))
 	if p.ordered {
-		return p.walk(in, elements, -1, -1, "")
+		return n, p.walk(in, elements, -1, -1, "")
 	}
-	return p.shuffles(in, nil, elements)
+	return n, p.shuffles(in, nil, elements)
 }
 
 // shuffles tries every order of the steps.

@@ -44,6 +44,10 @@ func TestOracle(t *testing.T) {
 				t.Fatalf("%s: no alert, expected count %d\n%s", x.text, x.count, x.spec.yaml())
 			case a.Count != x.count || !a.Settled || a.Mode != x.mode:
 				t.Fatalf("%s: count %d, settled %t, %s; expected count %d, settled, %s\n%s", x.text, a.Count, a.Settled, a.Mode, x.count, x.mode, x.spec.yaml())
+			case a.Value != x.value:
+				t.Fatalf("%s: value %g, expected %g\n%s", x.text, a.Value, x.value, x.spec.yaml())
+			case a.Last.UnixMilli() != x.last:
+				t.Fatalf("%s: last %s, expected %s\n%s", x.text, a.Last.Format(time.TimeOnly), time.UnixMilli(x.last).UTC().Format(time.TimeOnly), x.spec.yaml())
 			case a.First.UnixMilli() != x.first:
 				t.Fatalf("%s: began at %s, expected %s\n%s", x.text, a.First.Format(time.TimeOnly), time.UnixMilli(x.first).UTC().Format(time.TimeOnly), x.spec.yaml())
 			}
