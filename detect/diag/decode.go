@@ -56,15 +56,13 @@ func (d *Ctx) Unknown(n *yaml.Node, what, word string, known []string) {
 	d.Report(n, fmt.Sprintf("unknown %s %q", what, word), Suggest(word, known))
 }
 
-// Suggest is a hint that names the closest known word, or all when they are few.
+// Suggest is a hint that names the closest known word, or all in their order when they are few.
 func Suggest(word string, known []string) string {
 	if c := Closest(word, known); c != "" {
 		return fmt.Sprintf("did you mean %q?", c)
 	}
-	if len(known) > 0 && len(known) <= 12 {
-		sorted := slices.Clone(known)
-		slices.Sort(sorted)
-		return "known: " + strings.Join(sorted, ", ")
+	if len(known) > 0 && len(known) <= 20 {
+		return "known: " + strings.Join(known, ", ")
 	}
 	return ""
 }
@@ -215,6 +213,7 @@ func (d *Ctx) structure(n *yaml.Node, v reflect.Value) {
 	for name := range fields {
 		known = append(known, name)
 	}
+	slices.Sort(known)
 	seen := map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := Resolve(n.Content[i])
@@ -227,7 +226,6 @@ func (d *Ctx) structure(n *yaml.Node, v reflect.Value) {
 		seen[key.Value] = true
 		d.value(n.Content[i+1], v.FieldByIndex(f.index))
 	}
-	slices.Sort(known)
 	for _, name := range known {
 		if fields[name].required && !seen[name] {
 			d.Report(n, fmt.Sprintf("%q is missing", name), "")

@@ -157,8 +157,14 @@ func TestParseRefuses(t *testing.T) {
 		{"self", "a: &a [*a]\n", "x.yaml"},
 		{"deep", strings.Repeat("[", 200) + strings.Repeat("]", 200), "nested deeper than 64 levels"},
 		{"bytes", "a: b\nc: \"\xff\"\n", "x.yaml:2:5: not valid UTF-8"},
-		{"unclosed", "a: [1, 2\n", "invalid YAML"},
-		{"unclosed, at the last character", "k: {u: \"\na: b\n\"", "x.yaml:3:1: invalid YAML: did not find expected ',' or '}'"},
+		{"unclosed", "b: [\"1\"]\na: [1, 2\n", "x.yaml:2:4: invalid YAML: did not find expected ',' or ']' (its ] is missing)"},
+		{"unclosed, with more below it", "a: {b: [1, 2]\nc: {d: 1}\n", "x.yaml:1:4: invalid YAML: did not find expected ',' or '}' (its } is missing)"},
+		{"crossed", "z: 0\na: {b: [1, 2}\n", "x.yaml:2:13: invalid YAML: did not find expected ',' or ']' (the [ from line 2, column 8 wants its ] first)"},
+		{"no comma", "z: |\n  - [\ny: {k: 1} # [\nx:\n  - {a: ['it''s # 1', b] c: 1}\n", "x.yaml:5:26: invalid YAML: did not find expected ',' or '}' (a comma is missing before this)"},
+		{"no comma, lines below", "a: {\n  b: \"\\\"[\",\n  c: \"d\"\n  e: 1}\n", "x.yaml:4:3: invalid YAML: did not find expected ',' or '}' (a comma is missing before this)"},
+		{"closed too early", "a: {b: [1]}, c: 1\n", "x.yaml:1:12: invalid YAML: did not find expected key (nothing may follow the bracket"},
+		{"bracket in a value", "a: [b[0]]\n", "x.yaml:1:6: invalid YAML: did not find expected ',' or ']' (quote the whole value"},
+		{"unclosed, at the last character", "k: {u: \"\na: b\n\"", "x.yaml:1:4: invalid YAML: did not find expected ',' or '}' (its } is missing)"},
 		{"anchor", "a: *x\n", "unknown anchor"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -97,6 +97,11 @@ func (s Source) syntax(err error) Problem {
 			line = min(line+1, s.lines()) // the library counts these from 0, and one at the end is behind it
 		}
 	}
+	if strings.Contains(msg, "did not find expected") {
+		if p, ok := s.flowFault(line, "invalid YAML: "+msg); ok {
+			return p
+		}
+	}
 	text := s.line(line)
 	hint := ""
 	if strings.Contains(msg, "cannot start any token") || strings.Contains(msg, "tab") {

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"picket/detect/diag"
 )
@@ -58,7 +59,7 @@ func (l *loader) bounds(f field) {
 		return
 	}
 	if v := f.value.Int(); v < number(f, lo) || v > number(f, hi) {
-		l.problem(f.path, fmt.Sprintf("from %s to %s", lo, hi), "%s is out of range", f.literal())
+		l.problem(f.path, f.bounds(), "%s is out of range", f.literal())
 	}
 }
 
@@ -161,14 +162,36 @@ func badAddress(s string, dialled bool) (msg, hint string) {
 func (l *loader) url(path, s string, schemes []string) {
 	u, err := url.Parse(s)
 	switch {
+	case !strings.Contains(s, "://") && strings.Contains(s, "@"):
+		l.secretURL(path)
+	case !strings.Contains(s, "://"):
+		l.problem(path, "write "+withScheme(s, schemes), "%q lacks its scheme", s)
 	case err != nil || u.Host == "":
-		l.problem(path, "such as "+schemes[len(schemes)-1]+"://host:port", "%q is not a URL", hideUser(s))
+		l.problem(path, "such as "+schemes[0]+"://host:port", "%q is not a URL", hideUser(s))
 	case !slices.Contains(schemes, u.Scheme):
 		l.problem(path, diag.Suggest(u.Scheme, schemes), "unknown scheme %q", u.Scheme)
 	case u.User != nil:
 		// It would be shown wherever the URL is.
 		l.secretURL(path)
 	}
+}
+
+// withScheme is an address as a URL, by what its port is used for.
+func withScheme(s string, schemes []string) string {
+	_, port, _ := net.SplitHostPort(s)
+	native := slices.Contains(schemes, "clickhouse")
+	switch {
+	case native && port == "9000":
+		return "clickhouse://" + s
+	case native && port == "9440":
+		return "clickhouse://" + s + "?secure=true"
+	case !native, port == "8443", port == "443":
+		return "https://" + s
+	}
+	if port == "" {
+		s += ":8123"
+	}
+	return fmt.Sprintf("http://%s (the HTTP port, 8123 by default; https:// for 8443, clickhouse:// for the native ports 9000 and 9440)", s)
 }
 
 func hideUser(s string) string {
@@ -181,9 +204,11 @@ func hideUser(s string) string {
 // secretURL reports a URL that holds a password, without its source line.
 func (l *loader) secretURL(path string) {
 	p := l.ctx.Source().At(l.at(path), "a user name or password in the URL", "set user and password_file instead")
-	if i := strings.Index(p.Snippet, "://"); i >= 0 {
-		p.Snippet = p.Snippet[:i+3] + strings.Repeat("*", len([]rune(p.Snippet[i+3:])))
+	line, from := []rune(p.Snippet), p.Column-1
+	if before, _, ok := strings.Cut(p.Snippet, "://"); ok {
+		from = utf8.RuneCountInString(before) + 3
 	}
+	p.Snippet = string(line[:from]) + stars(string(line[from:]))
 	l.ctx.Add(p)
 }
 

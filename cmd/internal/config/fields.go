@@ -24,6 +24,14 @@ type field struct {
 
 func (f field) name() string { return f.path[strings.LastIndexByte(f.path, '.')+1:] }
 
+// bounds says from where to where the value may go, or "".
+func (f field) bounds() string {
+	if f.tag.Get("min") == "" {
+		return ""
+	}
+	return "from " + f.tag.Get("min") + " to " + f.tag.Get("max")
+}
+
 var (
 	durationType = reflect.TypeFor[time.Duration]()
 	secretType   = reflect.TypeFor[Secret]()

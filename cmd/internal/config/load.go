@@ -149,10 +149,23 @@ func (l *loader) decode() {
 			if m := commented.FindStringSubmatch(p.Snippet); m != nil && strings.HasSuffix(p.Msg, "found nothing") {
 				p.Hint = fmt.Sprintf("# starts a comment: write %q", m[1])
 			}
+			if p.Hint == "" {
+				p.Hint = l.boundsAt(at)
+			}
 			l.ctx.Add(p)
 			l.broken[at] = true
 		}
 	}
+}
+
+// boundsAt says from where to where the option written at a place goes, if it has bounds.
+func (l *loader) boundsAt(at place) string {
+	for _, f := range l.cfg.fields() {
+		if n := locate(l.root, f.path); n != nil && placeOf(n) == at {
+			return f.bounds()
+		}
+	}
+	return ""
 }
 
 // at is the node to blame for path: the option, or the nearest section that is written.
