@@ -24,17 +24,16 @@ what to write instead. It starts nothing and connects to nothing.
 Without a subcommand it makes every check. The exit code is 78 when something is wrong.`,
 		Example: "  picket check\n  picket check config picket.yaml",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := e.config(); err != nil {
+				return err // every check needs one that can be read
+			}
 			var found []error
 			for _, child := range cmd.Commands() {
 				if child.RunE == nil {
 					continue
 				}
 				child.SetContext(cmd.Context())
-				err := child.RunE(child, nil)
-				if err != nil && child.Name() == "config" {
-					return err // the other checks need one that can be read
-				}
-				found = append(found, err)
+				found = append(found, child.RunE(child, nil))
 			}
 			return allOf(found)
 		},
@@ -63,7 +62,7 @@ func (e *env) checkKeys(cfg *config.Config) error {
 		fmt.Fprintf(e.stdout, "no keys at %s yet: 'picket keys new' makes them, and 'picket run' needs them\n", cfg.Privacy.KeysFile)
 		return nil
 	}
-	return keysError(cfg, err)
+	return keysError(cfg.Privacy.KeysFile, e.sameConfig(), err)
 }
 
 func newCheckConfigCmd(e *env) *cobra.Command {

@@ -56,7 +56,11 @@ func newKeysNewCmd(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := makeKeys(path); err != nil {
+			switch err := makeKeys(path); {
+			case errors.Is(err, fs.ErrExist):
+				at := e.sameFile(args)
+				return &exitError{exitFailure, fmt.Errorf("%s is there already, and keys are never overwritten: without the old ones nothing that is stored could be looked up again.\nUse them as they are (picket keys list%s), or add a pseudonym key (picket keys rotate%s)", path, at, at)}
+			case err != nil:
 				return err
 			}
 			fmt.Fprintf(e.stdout, "%s: new keys, readable by you only. Keep a copy: without it no pseudonym can be looked up again.\n", path)
@@ -73,13 +77,15 @@ func makeKeys(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("make keys: %w", err)
 	}
-	if err := k.WriteNew(path); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			return &exitError{exitFailure, fmt.Errorf("%w; to add a new pseudonym key to it: picket keys rotate", err)}
-		}
-		return err
+	return k.WriteNew(path)
+}
+
+// sameFile is how another command is told of the same keys.
+func (e *env) sameFile(args []string) string {
+	if len(args) > 0 {
+		return " " + args[0]
 	}
-	return nil
+	return e.sameConfig()
 }
 
 func (e *env) loadKeys(args []string) (*ingest.Keyring, string, error) {
@@ -89,7 +95,7 @@ func (e *env) loadKeys(args []string) (*ingest.Keyring, string, error) {
 	}
 	k, err := ingest.LoadKeyring(path)
 	if err != nil {
-		return nil, "", keysError(&config.Config{Privacy: config.Privacy{KeysFile: path}}, err)
+		return nil, "", keysError(path, e.sameFile(args), err)
 	}
 	return k, path, nil
 }

@@ -112,7 +112,7 @@ func (e *env) replayKeys(cfg *config.Config) (*ingest.Keyring, error) {
 		return ingest.NewKeyring(rand.Reader, time.Now())
 	}
 	if err != nil {
-		return nil, keysError(cfg, err)
+		return nil, keysError(cfg.Privacy.KeysFile, e.sameConfig(), err)
 	}
 	return keys, nil
 }

@@ -73,7 +73,7 @@ func (e *env) runPipeline(ctx context.Context, cfg *config.Config) error {
 	log := e.logger(cfg)
 	keys, err := ingest.LoadKeyring(cfg.Privacy.KeysFile)
 	if err != nil {
-		return keysError(cfg, err)
+		return keysError(cfg.Privacy.KeysFile, e.sameConfig(), err)
 	}
 	rules, err := e.rules(cfg)
 	if err != nil {
@@ -109,11 +109,11 @@ func (e *env) runPipeline(ctx context.Context, cfg *config.Config) error {
 	return nil
 }
 
-// keysError says how to get keys: without them nothing starts.
-func keysError(cfg *config.Config, err error) error {
+// keysError says how to get keys, with the arguments that make them at path: without keys nothing starts.
+func keysError(path, args string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return &exitError{exitConfig, fmt.Errorf(
-			"there are no keys at %s, and without keys personal data cannot be pseudonymised: make them with\n  picket keys new\nand keep a copy safe; or set privacy.keys_file", cfg.Privacy.KeysFile)}
+			"there are no keys at %s, and without keys personal data cannot be pseudonymised: make them with\n  picket keys new%s\nand keep a copy safe; or set privacy.keys_file", path, args)}
 	}
 	return &exitError{exitConfig, err}
 }

@@ -103,7 +103,8 @@ func newRoot(e *env) *cobra.Command {
 }
 
 // prepare makes a parent name its children when it is called without one or
-// with a wrong one, and notes when a command's own code starts.
+// with a wrong one, a command say which argument is wrong, and notes when a
+// command's own code starts.
 func (e *env) prepare(cmd *cobra.Command) {
 	for _, child := range cmd.Commands() {
 		e.prepare(child)
@@ -119,6 +120,14 @@ func (e *env) prepare(cmd *cobra.Command) {
 			return fmt.Errorf("%s needs one of: %s", cmd.CommandPath(), strings.Join(children(cmd), ", "))
 		}
 		return
+	}
+	if own := cmd.Args; own != nil && !cmd.HasSubCommands() {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := own(cmd, args); err != nil {
+				return countArgs(cmd, args, err)
+			}
+			return nil
+		}
 	}
 	if own := cmd.RunE; own != nil {
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -174,6 +183,14 @@ func (e *env) configPath() (string, error) {
 	default:
 		return "", &exitError{exitConfig, fmt.Errorf("look for a configuration: %w", err)}
 	}
+}
+
+// sameConfig is the flag that gives another command the configuration of this one.
+func (e *env) sameConfig() string {
+	if e.configFlag == "" {
+		return ""
+	}
+	return " -c " + e.configFlag
 }
 
 // config loads the configuration for a command. What is wrong with it is
@@ -237,4 +254,29 @@ func (e *env) color(w io.Writer) bool {
 		return false
 	}
 	return e.terminal(w)
+}
+
+// countArgs explains arguments that are too few or too many, which cobra only counts.
+func countArgs(cmd *cobra.Command, args []string, err error) error {
+	if s := err.Error(); !strings.HasPrefix(s, "accepts ") && !strings.HasPrefix(s, "unknown command ") {
+		return err // the command's own words
+	}
+	takes := strings.Fields(cmd.Use)[1:]
+	msg := ""
+	switch {
+	case len(takes) == 0:
+		msg = fmt.Sprintf("%s takes no arguments, and got %q", cmd.CommandPath(), args[0])
+	case len(args) < len(takes):
+		msg = takes[len(args)] + " is missing"
+	default:
+		msg = fmt.Sprintf("%q is an argument too many", args[len(takes)])
+	}
+	msg += "\nUsage:   " + cmd.UseLine()
+	for line := range strings.Lines(cmd.Example) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, cmd.CommandPath()+" ") {
+			msg += "\nExample: " + line
+			break
+		}
+	}
+	return errors.New(msg)
 }
