@@ -2,25 +2,51 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"maps"
+	"os"
 	"slices"
-	"text/tabwriter"
 	"time"
 
-	"picket/alerting"
+	"picket/cmd/internal/app"
 	"picket/cmd/internal/config"
 	"picket/detect"
+	"picket/detect/diag"
 )
 
-// rulesBefore loads the rules that a change is compared with: those of the configuration,
-// with the folder in place of its own folders.
+// builtin names the built-in pack where a folder is asked for and none has that name.
+const builtin = "builtin"
+
+// onlyDir is a configuration that loads the rules of one place and no other.
+func onlyDir(cfg *config.Config, dir string) {
+	cfg.Rules.Builtin, cfg.Rules.Dirs, cfg.Rules.Disabled = false, []string{dir}, nil
+	if _, err := os.Stat(dir); dir == builtin && err != nil {
+		cfg.Rules.Builtin, cfg.Rules.Dirs = true, nil
+	}
+}
+
+// rulesBefore loads the rules that a change is compared with: those of the configuration, with the
+// folder in place of its own folders. A folder with rules of the built-in pack cannot be loaded beside
+// it: it is a pack of its own.
 func (e *env) rulesBefore(cfg *config.Config, dir string) (*detect.RuleSet, error) {
-	before := *cfg
-	before.Rules.Dirs = []string{dir}
-	return e.rules(&before)
+	beside, alone := *cfg, *cfg
+	beside.Rules.Dirs = []string{dir}
+	onlyDir(&alone, dir)
+	_, _, err := app.LoadRules(&beside, detect.LoadOptions{})
+	if err == nil && !alone.Rules.Builtin {
+		return e.rules(&beside)
+	}
+	own, _, aloneErr := app.LoadRules(&alone, detect.LoadOptions{})
+	if aloneErr == nil {
+		alone.Rules.Disabled = slices.DeleteFunc(slices.Clone(cfg.Rules.Disabled), func(id string) bool { return own.ByID(id) == nil })
+		return e.rules(&alone)
+	}
+	var with, without diag.Problems
+	if errors.As(err, &with) && errors.As(aloneErr, &without) && len(with) <= len(without) {
+		return e.rules(&beside)
+	}
+	return e.rules(&alone)
 }
 
 // alertKey is an alert apart from the meaning of its rule, which its id depends on.
@@ -31,10 +57,17 @@ type alertKey struct {
 
 // alertChange is an alert that the one set of rules gives and the other does not, or not so.
 type alertChange struct {
-	Change string        `json:"change"` // gained, lost, changed
+	Change string        `json:"change"`
 	Now    *detect.Alert `json:"now,omitempty"`
 	Was    *detect.Alert `json:"was,omitempty"`
 }
+
+// The ways in which alerts change.
+const (
+	gained  = "gained"
+	lost    = "lost"
+	changed = "changed"
+)
 
 // shown is the alert to name a change by.
 func (c *alertChange) shown() *detect.Alert {
@@ -55,89 +88,17 @@ func diffAlerts(was, now []detect.Alert) (out []alertChange) {
 		a := &now[i]
 		switch b := before[key(a)]; {
 		case b == nil:
-			out = append(out, alertChange{"gained", a, nil})
+			out = append(out, alertChange{gained, a, nil})
 		case a.Count != b.Count || a.Severity != b.Severity || a.Mode != b.Mode || !sameEvidence(a, b):
-			out = append(out, alertChange{"changed", a, b})
+			out = append(out, alertChange{changed, a, b})
 		}
 		delete(before, key(a))
 	}
 	for _, b := range before {
-		out = append(out, alertChange{"lost", nil, b})
+		out = append(out, alertChange{lost, nil, b})
 	}
 	slices.SortFunc(out, func(a, b alertChange) int { return compareAlerts(a.shown(), b.shown()) })
 	return out
-}
-
-// showDiff prints how many alerts of each rule come and go, and then which.
-func showDiff(w io.Writer, was, now []detect.Alert, asJSON bool) error {
-	changes := diffAlerts(was, now)
-	if asJSON {
-		enc := json.NewEncoder(w)
-		for i := range changes {
-			if err := enc.Encode(&changes[i]); err != nil {
-				return fmt.Errorf("print what changed: %w", err)
-			}
-		}
-		return nil
-	}
-	if len(changes) == 0 {
-		fmt.Fprintf(w, "nothing changes: %s before and after\n", count(len(now), "alert"))
-		return nil
-	}
-	counts := map[string]map[string]int{}
-	add := func(a *detect.Alert, what string) {
-		if counts[a.Rule.ID] == nil {
-			counts[a.Rule.ID] = map[string]int{}
-		}
-		counts[a.Rule.ID][what]++
-	}
-	for i := range was {
-		add(&was[i], "was")
-	}
-	for i := range now {
-		add(&now[i], "now")
-	}
-	for i := range changes {
-		add(changes[i].shown(), changes[i].Change)
-	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "RULE\tWAS\tNOW\tGAINED\tLOST\tCHANGED")
-	for _, id := range slices.Sorted(maps.Keys(counts)) {
-		if n := counts[id]; n["gained"]+n["lost"]+n["changed"] > 0 {
-			fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\n", id, n["was"], n["now"], n["gained"], n["lost"], n["changed"])
-		}
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	fmt.Fprintln(w)
-	for i := range changes {
-		c := &changes[i]
-		a := c.shown()
-		sign := map[string]string{"gained": "+", "lost": "-", "changed": "~"}[c.Change]
-		fmt.Fprintf(w, "%s %s  %-8s  %s  %s%s\n", sign, a.First.Format(time.DateTime), a.Severity, a.Rule.ID, alerting.Clean(a.Title), c.difference())
-	}
-	return nil
-}
-
-// difference says what is not as it was.
-func (c *alertChange) difference() string {
-	if c.Change != "changed" {
-		return ""
-	}
-	text := ""
-	say := func(what string, was, now any) {
-		if was != now {
-			text += fmt.Sprintf("; %s %v, was %v", what, now, was)
-		}
-	}
-	say("count", c.Was.Count, c.Now.Count)
-	say("severity", c.Was.Severity, c.Now.Severity)
-	say("mode", c.Was.Mode, c.Now.Mode)
-	if text == "" {
-		text = "; of other events"
-	}
-	return text
 }
 
 func compareAlerts(a, b *detect.Alert) int {
@@ -146,7 +107,7 @@ func compareAlerts(a, b *detect.Alert) int {
 
 // showTestDiff runs the tests of both sets by both, and prints those that end otherwise than before.
 func (e *env) showTestDiff(was, now *detect.RuleSet, keep func(*detect.Rule, detect.TestCase) bool) {
-	changed, run := 0, 0
+	differ, run := 0, 0
 	for _, id := range ruleIDs(was, now) {
 		old, rule := was.ByID(id), now.ByID(id)
 		if old == nil || rule == nil {
@@ -155,7 +116,7 @@ func (e *env) showTestDiff(was, now *detect.RuleSet, keep func(*detect.Rule, det
 				some, what = rule, "new"
 			}
 			if len(some.Tests()) == 0 || slices.ContainsFunc(some.Tests(), func(c detect.TestCase) bool { return keep(some, c) }) {
-				changed++
+				differ++
 				fmt.Fprintf(e.stdout, "%s: %s, %s\n", id, what, count(len(some.Tests()), "test"))
 			}
 			continue
@@ -170,13 +131,13 @@ func (e *env) showTestDiff(was, now *detect.RuleSet, keep func(*detect.Rule, det
 				seen[c.Name] = true
 				run++
 				if a, b := was.RunTest(old, c).Outcome(), now.RunTest(rule, after[i]).Outcome(); a != b {
-					changed++
+					differ++
 					fmt.Fprintf(e.stdout, "%s: %s: %s, was %s\n", id, escape([]byte(c.Name)), b, a)
 				}
 			}
 		}
 	}
-	fmt.Fprintf(e.stdout, "%s by both, %s\n", count(run, "test"), count(changed, "difference"))
+	fmt.Fprintf(e.stdout, "%s by both, %s\n", count(run, "test"), count(differ, "difference"))
 }
 
 func ruleIDs(sets ...*detect.RuleSet) []string {

@@ -35,13 +35,16 @@ final state of every alert. Lines are taken in the order in which they would hav
 that lies further back than the lateness behind those before it counts as late, as it would live.
 
 Pseudonyms and alert ids are those of the configured keys; without keys they are made up for this replay.
-Lines that cannot be read are counted, and told on standard error.
+Lines that cannot be read are counted, and the first are told on standard error; the exit code is 1 when none could be.
 
-With --diff it judges the events also by the rules of another folder, such as a checkout of the main branch, and
-prints which alerts a change of the rules gains, loses and changes. They are compared by rule, group and bucket.`,
+With --diff it judges the events also by the rules of another folder, such as a checkout of the main branch, and sums
+up which rules differ, and which alerts the change gains, loses and changes, by rule, group and bucket. The folder takes
+the place of the configured ones; if it has rules of the built-in pack, or is named "builtin" for the pack itself, it
+stands for all rules. --json prints every difference.`,
 		Example: `  picket replay events.jsonl
   picket replay events.jsonl --rules ./rules --json
   picket replay events.jsonl --rules ./rules --diff ../main/rules
+  picket replay events.jsonl --rules ./rules --diff builtin
   kcat -C -b kafka:9092 -t mcp.events -e | picket replay -`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			cfg, rs, err := e.rulesIn(dir)
@@ -69,10 +72,17 @@ prints which alerts a change of the rules gains, loses and changes. They are com
 				return fmt.Errorf("replay %s: %w", args[0], err)
 			}
 			now := runs[0].finish()
+			if err := runs[0].judged(); err != nil {
+				return fmt.Errorf("replay %s: %w", args[0], err)
+			}
 			if before == "" {
 				return showAlerts(e.stdout, now, asJSON)
 			}
-			return showDiff(e.stdout, runs[1].finish(), now, asJSON)
+			d := newReplayDiff(runs[1].rules, rs, runs[1].finish(), now)
+			if asJSON {
+				return d.json(e.stdout)
+			}
+			return d.write(e.stdout)
 		},
 	}
 	cmd.Flags().StringVar(&dir, "rules", "", "only the rules of this `folder`")
@@ -127,7 +137,7 @@ type replay struct {
 
 	event    detect.Event
 	clock    time.Time // append time of the newest line
-	lines    int64
+	lines    int       // that are not empty
 	rejected int
 	said     []detect.Alert
 	final    map[string]detect.Alert
@@ -144,11 +154,11 @@ func newReplay(cfg *config.Config, rs *detect.RuleSet, keys *ingest.Keyring, err
 // readLines gives every line to all of the replays.
 func readLines(in io.Reader, runs []*replay) error {
 	lines := bufio.NewReaderSize(in, 1<<16)
-	for {
+	for n := int64(1); ; n++ {
 		line, err := lines.ReadBytes('\n')
 		if text := strings.TrimSpace(string(line)); text != "" {
 			for _, r := range runs {
-				r.line([]byte(text))
+				r.line(n, []byte(text))
 			}
 		}
 		if errors.Is(err, io.EOF) {
@@ -161,15 +171,15 @@ func readLines(in io.Reader, runs []*replay) error {
 }
 
 // maxTold is how many unreadable lines are told one by one.
-const maxTold = 20
+const maxTold = 10
 
-func (r *replay) line(text []byte) {
+func (r *replay) line(n int64, text []byte) {
 	r.lines++
 	ev := &r.event
 	// The claim is only known once the line is read; the append time is then as late as it must be.
-	if err := r.decoder.Decode(ev, ingest.Record{Topic: "replay", Offset: r.lines, Value: text}); err != nil {
+	if err := r.decoder.Decode(ev, ingest.Record{Topic: "replay", Offset: n, Value: text}); err != nil {
 		if r.rejected++; r.rejected <= maxTold {
-			fmt.Fprintf(r.errs, "line %d: %v\n", r.lines, err)
+			fmt.Fprintf(r.errs, "line %d: %v\n", n, err)
 		}
 		return
 	}
@@ -193,10 +203,21 @@ func (r *replay) finish() []detect.Alert {
 	r.take(r.engine.Settle(r.said[:0], r.clock.Add(detect.Rewind(r.rules, r.lateness))))
 	alerts := slices.SortedFunc(maps.Values(r.final), func(a, b detect.Alert) int { return compareAlerts(&a, &b) })
 	if r.rejected > maxTold {
-		fmt.Fprintf(r.errs, "... and %d more lines\n", r.rejected-maxTold)
+		fmt.Fprintf(r.errs, "... and %s more that cannot be read\n", count(r.rejected-maxTold, "line"))
 	}
-	fmt.Fprintf(r.errs, "%s, %d unreadable, %s\n", count(int(r.lines), "line"), r.rejected, count(len(alerts), "alert"))
+	fmt.Fprintf(r.errs, "%s, %d unreadable, %s\n", count(r.lines, "line"), r.rejected, count(len(alerts), "alert"))
 	return alerts
+}
+
+// judged is an error when there was no event at all: no alert would look like a good answer.
+func (r *replay) judged() error {
+	switch {
+	case r.lines == 0:
+		return errors.New("there is no event in it")
+	case r.rejected == r.lines:
+		return fmt.Errorf("none of %s could be read: events are one a line ('jq -c' makes them so), in a format that docs/events.md has", count(r.lines, "line"))
+	}
+	return nil
 }
 
 func showAlerts(w io.Writer, alerts []detect.Alert, asJSON bool) error {

@@ -42,11 +42,6 @@ func (e *env) loadRules(cfg *config.Config, o detect.LoadOptions) (*detect.RuleS
 	return rs, nil
 }
 
-// onlyDir is a configuration that loads the rules of one place and no other.
-func onlyDir(cfg *config.Config, dir string) {
-	cfg.Rules.Builtin, cfg.Rules.Dirs, cfg.Rules.Disabled = false, []string{dir}, nil
-}
-
 func newCheckRulesCmd(e *env) *cobra.Command {
 	var strict bool
 	cmd := &cobra.Command{

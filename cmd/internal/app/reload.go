@@ -140,8 +140,8 @@ func (w *watcher) reload(ctx context.Context, asked bool) {
 	w.metrics.Reloaded(next.Hash())
 	mended := w.refused
 	w.refused = false
-	c := compareRules(w.rules, next)
-	if c.none() {
+	c := CompareRules(w.rules, next)
+	if c.None() {
 		switch {
 		case mended:
 			w.log.Info("the rules are right again, and the same as those in force", "rules", len(next.Rules()), "hash", next.Hash())
@@ -152,8 +152,8 @@ func (w *watcher) reload(ctx context.Context, asked bool) {
 	}
 	w.apply(next)
 	w.rules = next
-	w.log.Info("rules reloaded", "rules", len(next.Rules()), "hash", next.Hash(), "added", c.added, "removed", c.removed,
-		"changed", c.changed, "regraded", c.regraded, "reworded", c.reworded, "took", time.Since(began).Round(time.Millisecond))
+	w.log.Info("rules reloaded", "rules", len(next.Rules()), "hash", next.Hash(), "added", c.Added, "removed", c.Removed,
+		"changed", c.Changed, "regraded", c.Regraded, "reworded", c.Reworded, "took", time.Since(began).Round(time.Millisecond))
 }
 
 // maxProblems is how many of a set's problems are logged; 'picket check rules' shows all.
@@ -171,31 +171,39 @@ func (w *watcher) refuse(err error) {
 	}
 }
 
-// changes are ids of rules. Changed ones begin anew; those of another severity or mode, or with
+// RuleChanges are ids of rules. Changed ones begin anew; those of another severity or mode, or with
 // other words only, keep their windows.
-type changes struct{ added, removed, changed, regraded, reworded []string }
-
-func (c *changes) none() bool {
-	return len(c.added)+len(c.removed)+len(c.changed)+len(c.regraded)+len(c.reworded) == 0
+type RuleChanges struct {
+	Added    []string `json:"added"`
+	Removed  []string `json:"removed"`
+	Changed  []string `json:"changed"`
+	Regraded []string `json:"regraded"`
+	Reworded []string `json:"reworded"`
 }
 
-func compareRules(old, next *detect.RuleSet) changes {
-	c := changes{[]string{}, []string{}, []string{}, []string{}, []string{}} // as [] in the log, not as null
+// None reports whether all rules are as before.
+func (c *RuleChanges) None() bool {
+	return len(c.Added)+len(c.Removed)+len(c.Changed)+len(c.Regraded)+len(c.Reworded) == 0
+}
+
+// CompareRules says what makes the next set another one.
+func CompareRules(old, next *detect.RuleSet) RuleChanges {
+	c := RuleChanges{[]string{}, []string{}, []string{}, []string{}, []string{}} // as [] in the log, not as null
 	for _, r := range next.Rules() {
 		switch was := old.ByID(r.Info.ID); {
 		case was == nil:
-			c.added = append(c.added, r.Info.ID)
+			c.Added = append(c.Added, r.Info.ID)
 		case was.Hash != r.Hash:
-			c.changed = append(c.changed, r.Info.ID)
+			c.Changed = append(c.Changed, r.Info.ID)
 		case was.Severity != r.Severity || was.Mode != r.Mode:
-			c.regraded = append(c.regraded, r.Info.ID)
+			c.Regraded = append(c.Regraded, r.Info.ID)
 		case !sameWords(was, r):
-			c.reworded = append(c.reworded, r.Info.ID)
+			c.Reworded = append(c.Reworded, r.Info.ID)
 		}
 	}
 	for _, r := range old.Rules() {
 		if next.ByID(r.Info.ID) == nil {
-			c.removed = append(c.removed, r.Info.ID)
+			c.Removed = append(c.Removed, r.Info.ID)
 		}
 	}
 	return c
