@@ -27,26 +27,32 @@ func TestTables(t *testing.T) {
 		{"queries.md", "alert_timeline", query(1)},
 		{"queries.md", "tools", query(2)},
 	} {
-		text, want := page(t, x.page), x.made(t)
-		begin, end := "<!-- table "+x.name+": made by 'make docs' -->\n", "<!-- end of table -->"
-		at := strings.Index(text, begin)
-		if at < 0 {
-			t.Errorf("%s has no table %s", x.page, x.name)
-			continue
+		compare(t, x.page, x.name, x.made(t))
+	}
+}
+
+// compare finds a table on a page, and writes it with -update where it is another one.
+func compare(t *testing.T, on, name, want string) {
+	t.Helper()
+	text := page(t, on)
+	begin, end := "<!-- table "+name+": made by 'make docs' -->\n", "<!-- end of table -->"
+	at := strings.Index(text, begin)
+	if at < 0 {
+		t.Errorf("%s has no table %s", on, name)
+		return
+	}
+	at += len(begin)
+	n := strings.Index(text[at:], end)
+	switch {
+	case n < 0:
+		t.Errorf("table %s of %s has no end", name, on)
+	case text[at:at+n] == want:
+	case *update:
+		if err := os.WriteFile(on, []byte(text[:at]+want+text[at+n:]), 0o644); err != nil {
+			t.Fatal(err)
 		}
-		at += len(begin)
-		n := strings.Index(text[at:], end)
-		switch {
-		case n < 0:
-			t.Errorf("table %s of %s has no end", x.name, x.page)
-		case text[at:at+n] == want:
-		case *update:
-			if err := os.WriteFile(x.page, []byte(text[:at]+want+text[at+n:]), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		default:
-			t.Errorf("table %s of docs/%s is not that of the code: run 'make docs'", x.name, x.page)
-		}
+	default:
+		t.Errorf("table %s of docs/%s is not that of the code: run 'make docs'", name, on)
 	}
 }
 
@@ -106,7 +112,7 @@ func tableOfPrivacy(*testing.T) string {
 }
 
 func tableOfFields(t *testing.T) string {
-	about := meanings(t)
+	about := meanings(t, "fields.txt")
 	var b strings.Builder
 	b.WriteString("| Field | Holds | Meaning |\n| --- | --- | --- |\n")
 	for _, f := range sorted() {
@@ -138,10 +144,10 @@ func tableOfFields(t *testing.T) string {
 	return b.String()
 }
 
-// meanings reads docs/fields.txt: a field, two spaces or more, what it means.
-func meanings(t *testing.T) map[string]string {
+// meanings reads fields.txt or columns.txt: a name, two spaces or more, what it means.
+func meanings(t *testing.T, file string) map[string]string {
 	out := map[string]string{}
-	for _, m := range regexp.MustCompile(`(?m)^(\S+)\s{2,}(.+)$`).FindAllStringSubmatch(page(t, "fields.txt"), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^(\S+)\s{2,}(.+)$`).FindAllStringSubmatch(page(t, file), -1) {
 		out[m[1]] = m[2]
 	}
 	return out

@@ -156,6 +156,17 @@ func overMidnight(w *Writer) (BatchID, *Block) {
 	return BatchID{Topic: "mcp.events", Partition: 3, Begin: 0, End: 200, Generation: 7}, b
 }
 
+// People look for the reason that headers and commands show: the column has both names.
+func TestDeadLettersHaveAReason(t *testing.T) {
+	db := migrated(t)
+	w := NewWriter(db, WriterOptions{})
+	id, b := overMidnight(w)
+	if err := w.Insert(t.Context(), id, b); err != nil {
+		t.Fatal(err)
+	}
+	wantNumber(t, db, 4, "SELECT count() FROM {db}.dead_letters WHERE reason = 'not JSON' AND error = reason")
+}
+
 // A crash may leave any prefix of a batch's inserts behind, and the redo may come when the
 // server has forgotten their tokens. What is there is left alone, the rest is added.
 func TestRedoCompletesWhatACrashLeft(t *testing.T) {
