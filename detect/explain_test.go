@@ -38,6 +38,19 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// People read low, medium, high, critical; the alphabet has critical first.
+func TestExplainKeepsTheOrderOfClosedSets(t *testing.T) {
+	rs := ruleSet(t, "match: {severity: [high, low, critical, medium], outcome: [unknown, error, denied, failure], mcp.tool: [b, a]}")
+	e := rs.Explain(rs.Rules()[0])
+	var b strings.Builder
+	e.Write(&b)
+	for _, want := range []string{"  severity is low, medium, high, critical  [", "  outcome is failure, denied, error, unknown  [", "  mcp.tool is a, b  ["} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+}
+
 func TestSummary(t *testing.T) {
 	const match, grouped = "match: {type: tool_call}\n", "\ngroup_by: [net.ip, actor.client_id]"
 	for body, want := range map[string]string{

@@ -61,7 +61,7 @@ func compareText(op string, of []float64) string {
 func (p *textPred) text() string {
 	var parts []string
 	if p.equal != nil {
-		parts = append(parts, "is "+strings.Join(slices.Sorted(maps.Keys(p.equal)), ", "))
+		parts = append(parts, "is "+strings.Join(p.values(), ", "))
 	}
 	for i := range p.tests {
 		parts = append(parts, p.tests[i].describe())
@@ -75,6 +75,17 @@ func (p *textPred) text() string {
 		text = "there is a value, and not: " + text
 	}
 	return text
+}
+
+// values are what the subject may be: a closed set in its own order, so that severities come by
+// severity, and others by the alphabet.
+func (p *textPred) values() []string {
+	out := slices.Sorted(maps.Keys(p.equal))
+	if f, ok := FieldByName(p.of.String()); ok {
+		of := f.Info().Enum
+		slices.SortStableFunc(out, func(a, b string) int { return slices.Index(of, a) - slices.Index(of, b) })
+	}
+	return out
 }
 
 func (t *textTest) describe() string {
