@@ -204,10 +204,22 @@ func (t *Tap) Run(ctx context.Context) (exitCode int, err error) {
 	case <-end.C: // a sink that does not heed its context
 	}
 	child.release()
-	if st, unseen := t.Stats(), t.lost.Load(); st.Events > st.Shipped || unseen > 0 {
-		t.opt.Logger.Warn("tap: not every event was delivered", "events", st.Events, "delivered", st.Shipped, "lost", st.Events-st.Shipped, "messages_not_read", unseen)
+	if sums := shortfall(t.Stats(), t.lost.Load()); sums != nil {
+		t.opt.Logger.Warn("tap: not every event was delivered", sums...)
 	}
 	return code, nil
+}
+
+// shortfall is what the log says of events that were not delivered and of messages that the tap had
+// no room to read; nil if there is nothing to say.
+func shortfall(st Stats, unread uint64) (sums []any) {
+	if st.Events > st.Shipped || unread > 0 {
+		sums = []any{"events", st.Events, "delivered", st.Shipped, "lost", st.Events - st.Shipped}
+	}
+	if unread > 0 {
+		sums = append(sums, "messages_not_read", unread)
+	}
+	return sums
 }
 
 func (t *Tap) observer(inbox *queue[message], outbox *queue[[]byte], room <-chan struct{}) *observer {
