@@ -64,11 +64,13 @@ func StartAdmin(c config.Admin, reg *prometheus.Registry, health *role.Health, p
 	if c.Pprof {
 		profiles(mux)
 	}
-	if preview != nil {
-		mux.Handle("/preview", preview)
-		mux.Handle("/preview.json", preview)
-		mux.Handle("/preview/", preview)
+	page := preview
+	if page == nil {
+		page = http.HandlerFunc(noPreview)
 	}
+	mux.Handle("/preview", page)
+	mux.Handle("/preview.json", page)
+	mux.Handle("/preview/", page)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
@@ -90,6 +92,11 @@ func StartAdmin(c config.Admin, reg *prometheus.Registry, health *role.Health, p
 		}
 	}()
 	return a, nil
+}
+
+// noPreview is there instead of the preview page.
+func noPreview(w http.ResponseWriter, _ *http.Request) {
+	http.Error(w, "the preview page is off, as it is where a destination is configured: set alerting.preview to always in the configuration of a picket that runs the role notify, and restart it", http.StatusNotFound)
 }
 
 // ownNames refuses, on loopback, requests for a host name that somebody else's DNS points

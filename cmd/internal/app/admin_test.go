@@ -46,7 +46,9 @@ func TestAdminSaysWhatIsNotReady(t *testing.T) {
 	health.Ready("store")
 	ask("/readyz", http.StatusOK, `"ready": true`)
 	ask("/metrics", http.StatusOK, `picket_parked{role="store"} 0`)
-	ask("/preview", http.StatusNotFound, "")
+	for _, path := range []string{"/preview", "/preview.json", "/preview/any"} {
+		ask(path, http.StatusNotFound, "set alerting.preview to always")
+	}
 	ask("/debug/pprof/", http.StatusNotFound, "") // only when asked for
 
 	req, err := http.NewRequest(http.MethodGet, a.URL()+"/readyz", nil)
