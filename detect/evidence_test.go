@@ -2,6 +2,7 @@ package detect
 
 import (
 	"fmt"
+	"reflect"
 	"testing"
 	"time"
 )
@@ -165,5 +166,98 @@ func TestFewEventsOfFloodsAreShown(t *testing.T) {
 		if batch == 1 && (carried["TT-01"] > 120 || carried["TT-02"] > 120 || carried["TT-03"] != 3000 || carried["TT-05"] > 500) {
 			t.Errorf("of 3000 events carry evidence: %v", carried)
 		}
+	}
+}
+
+// Where all groups together have too much evidence, alerts show less of it, which is counted, and say all
+// else as ever.
+func TestEvidenceIsBounded(t *testing.T) {
+	rs := loadText(t, ruleLines(`
+{id: TT-01, name: t.count, match: {outcome: failure}, threshold: {count: {gte: 3}, window: 60s, group_by: [net.ip]}}
+{id: TT-02, name: t.absence, match: {outcome: denied}, absence: {window: 60s, group_by: [net.ip]}}
+`))
+	const groups = 40
+	said := func(most int) (map[string]Alert, WindowStats) {
+		e := NewEngine(rs, plainHasher{}, testLateness, WindowOptions{MaxEvidence: most})
+		last := map[string]Alert{}
+		take := func(alerts []Alert) {
+			for _, a := range alerts {
+				last[a.ID] = a
+			}
+		}
+		for i := range 4 * groups {
+			ev := &Event{Append: TestStart.Add(time.Duration(i) * 100 * time.Millisecond)}
+			ev.Claimed = ev.Append
+			ev.Set(ID, fmt.Sprint("e", i))
+			ev.Set(Type, "authentication")
+			ev.Set(Outcome, map[bool]string{true: "failure", false: "denied"}[i < 3*groups])
+			ev.Set(ServerName, "a")
+			ev.Set(NetIP, fmt.Sprint("10.0.0.", i%groups))
+			ev.Stamp(testLateness)
+			take(e.Observe(nil, ev, nil))
+		}
+		take(e.Settle(nil, TestStart.Add(time.Hour)))
+		return last, e.windows.stats
+	}
+	want, free := said(1000)
+	got, bound := said(groups / 2)
+	if len(want) != 2*groups || len(got) != len(want) || free.NoEvidence != 0 {
+		t.Fatalf("%d alerts, %d where evidence is bounded, %d pieces left out of those that have room", len(want), len(got), free.NoEvidence)
+	}
+	out := 0
+	for id, a := range want {
+		b := got[id]
+		if len(a.Evidence) != map[string]int{"TT-01": 3, "TT-02": 1}[a.Rule.ID] {
+			t.Errorf("%s shows %+v", a.Rule.ID, a.Evidence)
+		}
+		if b.Rule.ID == "TT-01" && len(b.Evidence) == 0 { // it had what was in hand
+			t.Error("an alert that fires at once has no evidence")
+		}
+		out += len(a.Evidence) - len(b.Evidence)
+		if a.Evidence, b.Evidence = nil, nil; !reflect.DeepEqual(a, b) {
+			t.Errorf("%+v\nbecomes %+v", a, b)
+		}
+	}
+	if out == 0 || bound.NoEvidence != uint64(out) {
+		t.Errorf("alerts show %d pieces fewer, %d are counted as left out", out, bound.NoEvidence)
+	}
+}
+
+// A group whose rule settles late has many buckets that are not judged yet. Each of them keeps something to show.
+func TestShortBucketsOfBusyGroupsKeepEvidence(t *testing.T) {
+	rs := loadText(t, ruleLines(`
+{id: TT-01, name: t.ratio, match: {type: authentication}, ratio: {of: {outcome: failure}, gte: 0.4, count: {gte: 2}, total: {gte: 3}, window: 10s, group_by: [net.ip]}}
+`))
+	const lateness = 15 * time.Minute
+	e := NewEngine(rs, plainHasher{}, lateness, WindowOptions{})
+	settled := 0
+	take := func(alerts []Alert) {
+		for _, a := range alerts {
+			if a.Settled {
+				settled++
+			}
+			if len(a.Evidence) == 0 {
+				t.Errorf("the alert of %s shows nothing", a.BucketStart)
+			}
+		}
+	}
+	for i := range 2000 {
+		ev := &Event{Append: TestStart.Add(time.Duration(i) * time.Second)}
+		ev.Claimed = ev.Append
+		ev.Set(ID, fmt.Sprint("e", i))
+		ev.Set(Type, "authentication")
+		ev.Set(Outcome, "failure")
+		ev.Set(ServerName, "a")
+		ev.Set(NetIP, "10.0.0.1")
+		ev.Stamp(lateness)
+		e.Observe(nil, ev, nil)
+		take(e.Settle(nil, ev.Append.Add(-lateness)))
+		if n := e.windows.evidence; n > maxGroupEvidence {
+			t.Fatalf("%d pieces are kept", n)
+		}
+	}
+	take(e.Settle(nil, TestStart.Add(10*time.Hour)))
+	if settled != 200 || e.windows.stats.NoEvidence == 0 {
+		t.Errorf("%d alerts, %d pieces of evidence were left out", settled, e.windows.stats.NoEvidence)
 	}
 }

@@ -96,9 +96,26 @@ func (w *Windows) addShown(g *window, at int64, id string, packed func() string)
 		m.evidence = slices.Delete(m.evidence, last+1, last+2)
 		w.evidence--
 	case len(m.evidence) > maxGroupEvidence:
-		m.evidence = slices.Delete(m.evidence, 0, 1)
+		i := g.spare()
+		m.evidence = slices.Delete(m.evidence, i, i+1)
 		w.evidence--
+		w.stats.NoEvidence++
 	}
+}
+
+// spare is the newest piece of the bucket that has most: where a group has many buckets that are not
+// judged yet, each keeps something to show.
+func (g *window) spare() (i int) {
+	most, n, start := 0, 0, int64(unknownTime)
+	for j := range g.more.evidence {
+		if at := g.more.evidence[j].at; at >= start+g.rule.bucket {
+			n, start = 0, at-mod(at, g.rule.bucket)
+		}
+		if n++; n > most {
+			i, most = j, n
+		}
+	}
+	return i
 }
 
 // dropEvidence drops what no bucket will show that ends behind mark.
