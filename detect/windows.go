@@ -12,7 +12,7 @@ type WindowOptions struct {
 	MaxGroups   int // groups of all rules together; default 1,000,000, at most 16 million; of one rule at most half of what its severity may fill
 	MaxHeld     int // points of all groups together, shared out in the same way; default 20,000,000, at most 250 million
 	MaxPoints   int // points of one group; default 1,000,000
-	MaxEvidence int // evidence of all groups together; default 20,000; alerts have that of the batch in any case
+	MaxEvidence int // evidence of all groups together; default 20,000; groups that fired get a little more in any case
 	MaxWaiting  int // points that wait for a rule which the set does not have yet; default 100,000
 
 	many int // points from which on a group has a cursor of its own

@@ -143,7 +143,9 @@ func (a *App) correlateRole() ([]runner, error) {
 		Loop: a.loop(role.Correlate), Producer: p, Rules: a.opt.Rules,
 		Hasher: func() detect.Hasher { return a.opt.Keys.Hasher() },
 		Alerts: topics.Alerts, Lateness: a.cfg.Lateness,
-		Bounds: detect.WindowOptions{MaxGroups: a.cfg.Limits.WindowGroups, MaxHeld: a.cfg.Limits.WindowPoints},
+		Bounds: detect.WindowOptions{
+			MaxGroups: a.cfg.Limits.WindowGroups, MaxHeld: a.cfg.Limits.WindowPoints, MaxEvidence: a.cfg.Limits.WindowEvidence,
+		},
 	}
 	c, err := a.consumer(1, topics.Signals, role.Correlate, func(o *kafka.ConsumerOptions) {
 		o.Meta, o.OnAssign, o.Pace, o.MaxBytes = r.Meta, r.Assign, pace, min(o.MaxBytes, signalsBytes)

@@ -135,6 +135,7 @@ type Limits struct {
 	MatchesPerEvent int `yaml:"matches_per_event" min:"1" max:"100000" doc:"Matches that the events of a batch may have on average."`
 	WindowGroups    int `yaml:"window_groups" min:"1000" max:"16000000" doc:"Groups that the windows of one partition of signals may hold."`
 	WindowPoints    int `yaml:"window_points" min:"1000" max:"250000000" doc:"Events of all groups that the windows of one partition of signals may hold; most take 12 bytes, none more than 24."`
+	WindowEvidence  int `yaml:"window_evidence" min:"1000" max:"10000000" doc:"Pieces of evidence that the windows of one partition of signals may keep for alerts to come; one takes about 130 bytes."`
 }
 
 type Alerting struct {
@@ -201,7 +202,7 @@ func Default() *Config {
 		},
 		Rules:  Rules{Builtin: true, Watch: 5 * time.Second},
 		Batch:  Batch{MaxRows: 120_000, MaxBytes: 72 << 20, MaxWait: 500 * time.Millisecond},
-		Limits: Limits{MatchesPerEvent: 20, WindowGroups: 1_000_000, WindowPoints: 20_000_000},
+		Limits: Limits{MatchesPerEvent: 20, WindowGroups: 1_000_000, WindowPoints: 20_000_000, WindowEvidence: 20_000},
 		Alerting: Alerting{
 			MinSeverity: "low",
 			Slack:       Slack{APIURL: "https://slack.com/api/"},

@@ -197,6 +197,7 @@ clickhouse: {url: %q}
 privacy: {keys_file: %q}
 rules: {builtin: false, dirs: [%q]}
 batch: {max_rows: %d, max_wait: 100ms}
+limits: {window_evidence: 1000000} # watermarks lag behind kills, and what is shown is compared
 alerting: {preview: never, slack: {bot_token: %q, channel: %s, api_url: %q}}
 `, instance, filepath.Join(w.dir, "data"), w.lateness, listen, w.brokers[0], w.clickhouse, w.keysFile, filepath.Join(w.dir, "rules"), w.maxRows,
 		w.slack.Token, w.slack.Channel, w.slack.APIURL())

@@ -250,6 +250,36 @@ func TestCorrelateRestartsInsideAWindow(t *testing.T) {
 	}
 }
 
+// What alerts do not show is counted, once, and changes nothing else.
+func TestEvidenceWithoutRoomIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newBench(t)
+		stopDetect := k.start(k.detector(k.b.consumer("events", "d", 5, 0, 1)).Run)
+		correlate := func() func() {
+			r := k.correlator(k.signalsOf("c", 3))
+			r.Bounds = detect.WindowOptions{MaxEvidence: 1}
+			return k.start(r.Run)
+		}
+		stop := correlate()
+		k.traffic(60)
+		stop()
+		left := func() float64 { return k.value(k.metrics.Left.WithLabelValues("evidence")) }
+		before := left()
+		stop = correlate()
+		pass(5 * time.Second)
+		if len(k.log.with("rebuilding windows")) == 0 {
+			t.Error("no windows were rebuilt: the test shows nothing")
+		}
+		if before == 0 || left() != before {
+			t.Errorf("%v pieces of evidence were left out, %v after windows were rebuilt", before, left())
+		}
+		pass(10 * time.Minute)
+		stop()
+		stopDetect()
+		k.same()
+	})
+}
+
 // A long outage must not make the rewind miss the open windows: it goes by the log's time.
 func TestCorrelateRewindsInTheLogsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
