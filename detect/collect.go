@@ -127,7 +127,8 @@ func (c *Collector) Add(ev *Event, matches []Match) {
 	}
 }
 
-// addSteps adds a point for each condition of the rule that the event is in.
+// addSteps adds a point for each condition of the rule that the event is in, and of two that
+// share points one.
 func (c *Collector) addSteps(pair int32, ev *Event, rule *Rule, m Match) {
 	mask := uint64(m.Add)
 	for i := range rule.streams {
@@ -135,14 +136,22 @@ func (c *Collector) addSteps(pair int32, ev *Event, rule *Rule, m Match) {
 		if mask&(1<<i) == 0 || s.from != nil || s.value == valueNone {
 			continue
 		}
-		add := 1.0
+		step, add := uint8(i), 1.0
+		if s.with > 0 && mask&(1<<(s.with-1)) != 0 {
+			if s.value == valueOther {
+				continue
+			}
+			step = s.with - 1
+		}
 		switch {
+		case s.value == valueOther:
+			add = 0
 		case s.value == valueShare: // the stream after it is not one: it says which events are of the share
 			add = float64(mask >> (i + 1) & 1)
 		case s.value == valueAdd && s.field.Kind() == Number:
 			add, _ = ev.Num(s.field)
 		}
-		c.addPoint(pair, uint8(i), ev, s, add)
+		c.addPoint(pair, step, ev, s, add)
 	}
 }
 

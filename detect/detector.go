@@ -64,6 +64,7 @@ type Detector struct {
 	Parts []Detector // of all and any; they share Window and Resolution
 
 	first uint8 // first of its streams
+	also  uint8 // of distinct and sum: where its values are too, the stream of a count; first for none
 }
 
 // Step is one step of a sequence. Its points are in the stream of its place.
@@ -90,6 +91,7 @@ type stream struct {
 	closed  bool  // joined is complete
 	silent  bool  // an until or an expected event: it is not one of the matching events
 	from    *Rule // whose completions are the points
+	with    uint8 // a count, and what it shares points with: the other's stream, from one; 0 for none
 }
 
 // streamValue says what the value of a point is.
@@ -102,6 +104,7 @@ const (
 	valueJoint                      // keyed hash of the fields that fieldref compares
 	valueShare                      // 1 when the event is of a ratio's share, the condition after it
 	valueNone                       // no points: it says which events of the stream before are of the share
+	valueOther                      // of a count: what the stream that it shares points with says, or 0
 )
 
 // plan is where a rule stands among those that take steps from each other.

@@ -25,7 +25,7 @@
 //   - A group keeps its points sorted by time and identity (windows_group.go), so a copy is found,
 //     and a late one stands where it belongs. They are packed in blocks (windows_series.go), of
 //     12 or 20 bytes each, and those of a batch are merged at once. Batches that were done twice
-//     are known by their range.
+//     are known by their range. An event that a count and a part with values see is one point of both.
 //   - When points come, every event whose window they are in is judged again (windows_judge.go).
 //     The watermark decides when something settles or is dropped, never what.
 //   - Most rules count, and what they count is how many points lie between two places. For others

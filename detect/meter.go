@@ -45,9 +45,9 @@ const (
 func newMeter(d *Detector) meter {
 	switch d.Kind {
 	case DetectDistinct:
-		return &distinctMeter{stream: uint(d.first), need: int(d.Threshold)}
+		return &distinctMeter{valued: valued{uint(d.first), uint(d.also)}, need: int(d.Threshold)}
 	case DetectSum:
-		return &sumMeter{stream: uint(d.first), need: d.Threshold}
+		return &sumMeter{valued: valued{uint(d.first), uint(d.also)}, need: d.Threshold}
 	case DetectRatio:
 		return &ratioMeter{stream: uint(d.first), d: d}
 	case DetectSequence:
@@ -91,21 +91,28 @@ func (m *countMeter) drop(p *point, _ end) bool {
 func (m *countMeter) holds(int64) (float64, bool) { return float64(m.n), m.n >= m.need }
 func (m *countMeter) reset()                      { m.n = 0 }
 
+// valued are the points of what has values: its own, and those of a count that say one too.
+type valued struct{ stream, also uint }
+
+func (v *valued) has(p *point) bool {
+	return p.stream() == v.stream || p.stream() == v.also && p.value != 0
+}
+
 type distinctMeter struct {
 	symmetric
-	stream uint
-	need   int
-	seen   tally
+	valued
+	need int
+	seen tally
 }
 
 func (m *distinctMeter) add(p *point, _ end) {
-	if p.stream() == m.stream {
+	if m.has(p) {
 		m.seen.add(p.value)
 	}
 }
 
 func (m *distinctMeter) drop(p *point, _ end) bool {
-	if p.stream() == m.stream {
+	if m.has(p) {
 		m.seen.drop(p.value)
 	}
 	return true
@@ -119,7 +126,7 @@ func (m *distinctMeter) reset() { m.seen.reset() }
 // sumMeter adds in thousandths: whole numbers have the same sum in every order.
 type sumMeter struct {
 	symmetric
-	stream    uint
+	valued
 	high, low uint64
 	need      float64
 }
@@ -136,7 +143,7 @@ func thousandths(p *point) uint64 {
 }
 
 func (m *sumMeter) add(p *point, _ end) {
-	if p.stream() == m.stream {
+	if m.has(p) {
 		var carry uint64
 		m.low, carry = bits.Add64(m.low, thousandths(p), 0)
 		m.high += carry
@@ -144,7 +151,7 @@ func (m *sumMeter) add(p *point, _ end) {
 }
 
 func (m *sumMeter) drop(p *point, _ end) bool {
-	if p.stream() == m.stream {
+	if m.has(p) {
 		var borrow uint64
 		m.low, borrow = bits.Sub64(m.low, thousandths(p), 0)
 		m.high -= borrow

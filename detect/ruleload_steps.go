@@ -99,6 +99,27 @@ func (r *ruleLoad) parts(name string) {
 	for i := range docs {
 		det.Parts = append(det.Parts, r.onePart(&docs[i]))
 	}
+	for i := range det.Parts {
+		r.together(&det.Parts[i], det.Parts)
+	}
+}
+
+// together lets a count share its points with a part that has values: an event that both see is
+// one point.
+func (r *ruleLoad) together(count *Detector, parts []Detector) {
+	for i := range parts {
+		p := &parts[i]
+		if count.Kind != DetectCount || p.Kind != DetectDistinct && p.Kind != DetectSum {
+			continue
+		}
+		c, s := &r.rule.streams[count.first], &r.rule.streams[p.first]
+		if s.value == valueFinding || s.with > 0 {
+			continue
+		}
+		c.value, c.with, s.with, p.also = valueOther, p.first+1, count.first+1, count.first
+		r.meaning("points of %d and %d are one", count.first, p.first)
+		return
+	}
 }
 
 func (r *ruleLoad) onePart(doc *partDoc) Detector {
@@ -142,6 +163,7 @@ func (r *ruleLoad) onePart(doc *partDoc) Detector {
 		return r.ratio(doc.Ratio, own, doc.n)
 	}
 	d.first = r.stream(s, own)
+	d.also = d.first
 	r.meaning("part %s %s >= %g", d.Kind, s.name(), d.Threshold)
 	return d
 }

@@ -48,6 +48,8 @@ var mutations = []struct{ name, file, old, new string }{
 	{"a fieldref compares nothing", "collect.go", "parts = append(parts, raw)\n", "_ = raw\n"},
 	{"a ratio is judged of too few", "meter.go", " && float64(m.all) >= m.d.Total", ""},
 	{"the value of an any rule is that of the first part that holds", "meter.go", "if held == 0 || m.any {", "if held == 0 {"},
+	{"of two that share points only one sees what both do", "collect.go", "step = s.with - 1", "_ = s"},
+	{"a point without a value has one", "meter.go", "p.stream() == v.also && p.value != 0", "p.stream() == v.also"},
 	{"settled rules are judged at once", "windows_group.go", "if !ok || g.rule.plan.settled {", "if !ok {"},
 	{"an absence ends a millisecond early", "windows_judge.go", "return f.i == f.n || f.time(f.i) > at+g.rule.window", "return f.i == f.n || f.time(f.i) >= at+g.rule.window"},
 	{"only the first completion is handed on", "windows_judge.go", "w.fire(g, at, value, in)\n\t\t\tw.feed(g, &r, i, end, in)", "if b := g.bucketAt(at); b == nil || !b.fired {\n\t\t\t\tw.fire(g, at, value, in)\n\t\t\t\tw.feed(g, &r, i, end, in)\n\t\t\t}"},
