@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,7 +21,8 @@ const (
 	parts       = 6
 	// batchOf is how many events of a partition a producer sends at once.
 	batchOf = 500
-	// spread is how much time the backlog's events are of. It is less than the lateness.
+	// spread is how much time the backlog's events are of, where they were all appended just now.
+	// It is less than the lateness.
 	spread = 10 * time.Minute
 )
 
@@ -32,9 +34,18 @@ func (w *world) preload(ctx context.Context, n int) (size float64, err error) {
 		return 0, err
 	}
 	defer p.Close()
-	begin := time.Now().Add(-spread)
+	over, write := spread, p.Produce
+	if w.opt.over > 0 {
+		aged, bad := w.aged(ctx)
+		if bad != nil {
+			return 0, bad
+		}
+		defer func() { err = errors.Join(err, aged.done(ctx)) }()
+		over, write = w.opt.over, aged.append
+	}
+	begin := time.Now().Add(-over)
 	sizes := make([]int, parts)
-	g, ctx := errgroup.WithContext(ctx)
+	g, all := errgroup.WithContext(ctx)
 	for part := range parts {
 		g.Go(func() error {
 			t := newTraffic(uint64(part+1), w.opt.attacks)
@@ -45,12 +56,12 @@ func (w *world) preload(ctx context.Context, n int) (size float64, err error) {
 			for done := 0; done < mine; {
 				records := make([]kafka.Record, 0, batchOf)
 				for ; done < mine && len(records) < batchOf; done++ {
-					at := begin.Add(time.Duration(float64(done) / float64(mine) * float64(spread)))
+					at := begin.Add(time.Duration(float64(done) / float64(mine) * float64(over)))
 					value := t.event(make([]byte, 0, 1024), at)
 					sizes[part] += len(value)
-					records = append(records, kafka.Record{Topic: eventsTopic, Partition: int32(part), Value: value})
+					records = append(records, kafka.Record{Topic: eventsTopic, Partition: int32(part), Value: value, Append: at})
 				}
-				if err := p.Produce(ctx, records); err != nil {
+				if err := write(all, records); err != nil {
 					return err
 				}
 			}

@@ -17,7 +17,7 @@ type options struct {
 	picket, kafka, dir, compression, profile, extra, roles string
 	events, rate                                           int
 	attacks                                                float64
-	live                                                   time.Duration
+	live, over                                             time.Duration
 	keep                                                   bool
 }
 
@@ -41,6 +41,7 @@ func main() {
 	flag.StringVar(&o.extra, "config", "", "lines to add to the run's configuration, such as 'batch: {max_rows: 100000}'")
 	flag.StringVar(&o.roles, "roles", "store,detect,correlate", "roles of the run")
 	flag.IntVar(&o.events, "events", 1_000_000, "events of the backlog")
+	flag.DurationVar(&o.over, "over", 0, "how long the backlog took to come, such as 1h; 0: it was all appended just now")
 	flag.IntVar(&o.rate, "rate", 10_000, "events a second of the live load")
 	flag.Float64Var(&o.attacks, "attacks", 0.015, "share of events that are attacks")
 	flag.DurationVar(&o.live, "live", 20*time.Second, "how long the live load lasts; 0 leaves it out")
