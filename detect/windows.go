@@ -16,6 +16,7 @@ type WindowOptions struct {
 	MaxWaiting  int // points that wait for a rule which the set does not have yet; default 100,000
 
 	many int // points from which on a group has a cursor of its own
+	gone int // groups whose points are gone that are kept as numbers; default four times MaxGroups
 }
 
 // WindowStats counts what a Windows saw since it was made.
@@ -56,6 +57,8 @@ type Windows struct {
 	leaving []*ruleState           // rules that left the set and may still hold something
 	waits   map[[16]byte][]waiting // points of rules that the set does not have yet
 	waited  int                    // points in waits
+
+	gone gone
 
 	hand     origin   // of the points in hand
 	held     int      // points of all groups
@@ -117,8 +120,10 @@ func NewWindows(rs *RuleSet, h Hasher, lateness time.Duration, opts WindowOption
 	opts.MaxEvidence = cmp.Or(opts.MaxEvidence, 20_000)
 	opts.MaxWaiting = cmp.Or(opts.MaxWaiting, 100_000)
 	opts.many = cmp.Or(opts.many, manyPoints)
+	opts.gone = cmp.Or(opts.gone, gonePerGroup*opts.MaxGroups)
 	w := &Windows{
 		byID:   make([]*ruleState, 1),
+		gone:   newGone(opts.gone),
 		hasher: h, opts: opts, sources: map[int32]*source{}, tenants: newNames(maxTenants), names: newNames(maxNames),
 		watermark: unknownTime, lateness: lateness.Milliseconds(), waits: map[[16]byte][]waiting{},
 	}
@@ -278,7 +283,7 @@ func (w *Windows) settle(dst []Alert, watermark int64) []Alert {
 				dst = w.updates(dst)
 			}
 			dst = w.expire(dst, &g)
-			if g.last.n == 0 && len(g.buckets()) == 0 {
+			if g.last.n == 0 && len(g.buckets()) == 0 && g.shownUntil() <= watermark {
 				w.remove(&g)
 				continue
 			}
@@ -286,6 +291,7 @@ func (w *Windows) settle(dst []Alert, watermark int64) []Alert {
 		}
 		w.marks[depth] = watermark
 	}
+	w.gone.settle(watermark)
 	w.handOver()
 	return dst
 }
@@ -335,8 +341,8 @@ func (w *Windows) schedule(g *window) {
 			next = min(next, r.time(s.first(decided))+1+lag)
 		}
 	}
-	if next == math.MaxInt64 {
-		next = w.marks[g.rule.plan.depth] + 1 // nothing is held: let it go at the next move
+	if next == math.MaxInt64 { // nothing is held that counts: let it go at the next move, or when nothing will show it
+		next = max(w.marks[g.rule.plan.depth]+1, g.shownUntil())
 	}
 	// An earlier deadline stands: it finds the later one.
 	if g.queued != 0 && g.queued <= next {

@@ -128,6 +128,15 @@ func (w *Windows) dropEvidence(g *window, mark int64) {
 	w.evidence -= n
 }
 
+// shownUntil is the watermark up to which an alert may come that shows what the group keeps.
+func (g *window) shownUntil() int64 {
+	if g.more == nil || len(g.more.evidence) == 0 {
+		return unknownTime
+	}
+	at := g.more.evidence[len(g.more.evidence)-1].at
+	return at - mod(at, g.rule.bucket) + g.rule.bucket + g.rule.plan.lag
+}
+
 // firstShown is the index of the first at or after a time.
 func firstShown(in []shown, at int64) int {
 	if n := len(in); n == 0 || in[n-1].at < at {

@@ -103,7 +103,7 @@ func (g *window) keep(s *series) {
 	}
 }
 
-// bucket is an alert, or the count of one that may come.
+// bucket is an alert, or the count of one that may come where it is not among what is gone.
 type bucket struct {
 	start   int64
 	count   uint64
@@ -209,7 +209,7 @@ func (w *Windows) enter(g *window, points []point) (low, high int64, ok bool) {
 	low, high = added[0].time(), added[len(added)-1].time()
 	if over := s.over(w.opts.MaxPoints); over > 0 {
 		w.stats.Overflow += uint64(over)
-		w.countGone(g, over)
+		w.countFirst(g, over)
 		w.forget(g, over)
 	}
 	return low, high, true
@@ -271,8 +271,8 @@ func (w *Windows) forget(g *window, n int) {
 	}
 }
 
-// countGone counts the n oldest points, which go, in those of their buckets that have not settled.
-func (w *Windows) countGone(g *window, n int) {
+// countFirst counts the n oldest points, which are too many, in those of their buckets that have not settled.
+func (w *Windows) countFirst(g *window, n int) {
 	s := g.series()
 	for r, i := s.reader(), 0; i < n; {
 		at := r.time(i)
@@ -301,7 +301,7 @@ func (w *Windows) bucket(g *window, at int64) *bucket {
 	if b := g.bucketAt(at); b != nil {
 		return b
 	}
-	b := bucket{start: start, last: at}
+	b := bucket{start: start, last: at, count: w.gone.count(g.rule, g.group, start)}
 	s := g.series()
 	r, n := s.reader(), s.len()
 	for i := s.first(start); i < n; i++ {
@@ -325,7 +325,7 @@ func (w *Windows) expire(dst []Alert, g *window) []Alert {
 	// One millisecond more: a copy of an event that happened at the watermark may still come on time.
 	s := g.series()
 	n := s.first(mark - max(1, g.rule.window))
-	w.countGone(g, n)
+	w.leave(g, n, mark)
 	buckets := g.buckets()
 	keep := buckets[:0]
 	for i := range buckets {

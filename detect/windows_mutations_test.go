@@ -38,7 +38,7 @@ var mutations = []struct{ name, file, old, new string }{
 	{"a late event completes only itself", "windows_group.go", "w.judge(g, low, high+max(1, g.rule.window), points)", "w.judge(g, low, high+1, points)"},
 	{"going back keeps what came later", "meter_sequence.go", "for ; n > 0 && m.log[n-1].at >= at; n-- {", "for ; false; n-- {"},
 	{"a bucket begins a second late", "windows_group.go", "start := at - mod(at, g.rule.bucket)", "start := at - mod(at-1000, g.rule.bucket)"},
-	{"points that left a window do not count in its bucket", "windows_group.go", "\t\tw.bucket(g, at)\n\t\ti = max(", "\t\ti = max("},
+	{"points that left a window do not count in its bucket", "windows_gone.go", "\t\t\t\t\tevents++\n", ""},
 	{"until events count", "windows_group.go", "return !g.rule.streams[p.stream()].silent", "return true"},
 	{"nothing undoes an ordered sequence", "meter_sequence.go", "undone := m.mask&m.untilBit() != 0", "undone := false"},
 	{"nothing undoes an unordered sequence", "meter_unordered.go", "if m.mask != steps {", "if false {"},

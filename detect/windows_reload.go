@@ -130,7 +130,7 @@ func (w *Windows) handOver() {
 		if s.until == unknownTime {
 			s.until = w.handoverEnd()
 		}
-		done := s.groups == 0 && s.over(w.watermark)
+		done := s.groups == 0 && !w.gone.has(s.id) && s.over(w.watermark)
 		if done {
 			delete(w.rules, s.Hash)
 			w.byID[s.id] = nil

@@ -65,6 +65,7 @@ func drawWorld(t *rapid.T) *world {
 		w.sets = append(w.sets, rs)
 	}
 	w.opts.many = pick(w.drawing, 1, 1, 4, 1000)
+	w.opts.gone = pick(w.drawing, 1, 5, 1000)
 	w.events()
 	w.detect()
 	return w
