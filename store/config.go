@@ -1,13 +1,12 @@
 package store
 
 import (
+	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 
 	"picket/detect/secret"
+	"picket/detect/tlsfile"
 )
 
 // Compression of what travels to ClickHouse.
@@ -29,12 +29,14 @@ const (
 )
 
 // TLS holds where certificates are. Certificates are asked for with https:// and, on the
-// native protocol, with clickhouse://host:port?secure=true.
+// native protocol, with clickhouse://host:port?secure=true. The files may be replaced: each new
+// connection takes them as they are.
 type TLS struct {
 	CAFile     string // additional to the system's authorities when empty, instead of them when set
 	CertFile   string // client certificate, with KeyFile
 	KeyFile    string
 	ServerName string // when the certificate names another host than the URL
+	MinVersion uint16 // TLS 1.2 when unset
 }
 
 // Config says where ClickHouse is. Zero values mean the defaults named.
@@ -158,33 +160,35 @@ func (t *target) setDefaults() {
 	}
 }
 
-func (t *target) tlsConfig() (*tls.Config, error) {
+// tls is nil without TLS.
+func (t *target) tls() (*tlsfile.Client, error) {
 	if t.TLS.ServerName == "" {
 		return nil, nil
 	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.TLS.ServerName}
-	if t.TLS.CAFile != "" {
-		pem, err := os.ReadFile(t.TLS.CAFile)
-		if err != nil {
-			return nil, configErrorf(err, "clickhouse.tls: read the certificate authority: %v", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, configErrorf(nil, "clickhouse.tls: %s holds no certificate in PEM form", t.TLS.CAFile)
-		}
-	}
-	if t.TLS.CertFile != "" || t.TLS.KeyFile != "" {
-		cert, err := tls.LoadX509KeyPair(t.TLS.CertFile, t.TLS.KeyFile)
-		if err != nil {
-			return nil, configErrorf(err, "clickhouse.tls: load the client certificate: %v", err)
-		}
-		c.Certificates = []tls.Certificate{cert}
+	c, err := tlsfile.New(tlsfile.Files{
+		CA: t.TLS.CAFile, Cert: t.TLS.CertFile, Key: t.TLS.KeyFile, ServerName: t.TLS.ServerName, MinVersion: max(t.TLS.MinVersion, tls.VersionTLS12),
+	})
+	if err != nil {
+		return nil, configErrorf(err, "clickhouse.tls: %v", err)
 	}
 	return c, nil
 }
 
+// dialTLS takes the files as they are now: certificates are renewed while we run.
+func (t *target) dialTLS(files *tlsfile.Client) func(context.Context, string) (net.Conn, error) {
+	return func(ctx context.Context, addr string) (net.Conn, error) {
+		conf, old := files.Config()
+		d := tls.Dialer{NetDialer: &net.Dialer{Timeout: t.DialTimeout}, Config: conf}
+		conn, err := d.DialContext(ctx, "tcp", addr)
+		if err != nil && old != nil {
+			err = fmt.Errorf("%w; %w", err, oldFiles{old})
+		}
+		return conn, err
+	}
+}
+
 func (t *target) options() (*clickhouse.Options, error) {
-	tc, err := t.tlsConfig()
+	files, err := t.tls()
 	if err != nil {
 		return nil, err
 	}
@@ -192,15 +196,20 @@ func (t *target) options() (*clickhouse.Options, error) {
 		Protocol:     clickhouse.HTTP,
 		Addr:         []string{t.addr},
 		Auth:         clickhouse.Auth{Username: t.User, Password: t.Password.Reveal()},
-		TLS:          tc,
 		DialTimeout:  t.DialTimeout,
 		ReadTimeout:  t.ReadTimeout,
 		MaxOpenConns: t.MaxConns,
 		MaxIdleConns: t.MaxConns,
 		ClientInfo:   clickhouse.ClientInfo{Products: []struct{ Name, Version string }{{"picket", ""}}},
 	}
+	if files != nil {
+		o.TLS, _ = files.Config() // says that it is TLS; connections are dialTLS's
+	}
 	if t.native {
 		o.Protocol = clickhouse.Native
+		if files != nil {
+			o.DialContext = t.dialTLS(files)
+		}
 		switch t.Compression {
 		case LZ4:
 			o.Compression = &clickhouse.Compression{Method: clickhouse.CompressionLZ4}
@@ -208,8 +217,15 @@ func (t *target) options() (*clickhouse.Options, error) {
 			o.Compression = &clickhouse.Compression{Method: clickhouse.CompressionZSTD}
 		}
 	}
-	if !t.native && t.Compression != NoCompression {
-		o.TransportFunc = func(base *http.Transport) (http.RoundTripper, error) { return markPacked{base}, nil }
+	o.TransportFunc = func(base *http.Transport) (http.RoundTripper, error) {
+		if files != nil {
+			dial := t.dialTLS(files)
+			base.DialTLSContext = func(ctx context.Context, _, addr string) (net.Conn, error) { return dial(ctx, addr) }
+		}
+		if t.Compression == NoCompression {
+			return base, nil
+		}
+		return markPacked{base}, nil
 	}
 	return o, nil
 }

@@ -78,6 +78,10 @@ func (t *target) explain(err error) error {
 		return t.explainException(ex)
 	}
 	if out := t.explainTLS(err); out != nil {
+		var old oldFiles
+		if errors.As(err, &old) {
+			return fmt.Errorf("%w; %w", out, old)
+		}
 		return out
 	}
 	if errors.As(err, &urlErr) {
@@ -162,12 +166,22 @@ func (t *target) explainTLS(err error) error {
 	}
 	if _, alert, ok := strings.Cut(err.Error(), "remote error: tls: "); ok { // crypto/tls keeps the type to itself
 		hint := ""
-		if strings.Contains(alert, "certificate") {
+		switch {
+		case strings.Contains(alert, "protocol version"):
+			hint = ": set clickhouse.tls.min_version to \"1.2\" if that is acceptable"
+		case strings.Contains(alert, "certificate"):
 			hint = ": the server asks for a client certificate that it knows; set tls.cert_file and tls.key_file"
 		}
 		return configErrorf(err, "%s: it refused the TLS handshake (%s)%s", at, shorten(alert), hint)
 	}
 	return nil
+}
+
+// oldFiles is why files that were replaced are not in use.
+type oldFiles struct{ err error }
+
+func (e oldFiles) Error() string {
+	return "with the files of clickhouse.tls as they were before: " + e.err.Error()
 }
 
 func names(c *x509.Certificate) string {

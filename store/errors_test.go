@@ -71,8 +71,8 @@ func TestConfigRefusals(t *testing.T) {
 		"database empty":  {Config{URL: "http://h", Database: " "}, "use letters, digits and _ only"},
 		"tls over http":   {Config{URL: "http://h", TLS: TLS{CAFile: "ca.pem"}}, "write https://"},
 		"compression":     {Config{URL: "http://h", Compression: "gzip"}, "use none, lz4 or zstd"},
-		"ca file":         {Config{URL: "https://h", TLS: TLS{CAFile: "/does/not/exist"}}, "read the certificate authority"},
-		"key without":     {Config{URL: "https://h", TLS: TLS{CertFile: "/does/not/exist"}}, "load the client certificate"},
+		"ca file":         {Config{URL: "https://h", TLS: TLS{CAFile: "/does/not/exist"}}, "clickhouse.tls: read /does/not/exist: no such file"},
+		"key without":     {Config{URL: "https://h", TLS: TLS{CertFile: "/does/not/exist"}}, "cert_file and key_file: give both"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.c.Password = secret.New(password)
@@ -213,7 +213,7 @@ func TestTLS(t *testing.T) {
 	serve := func(change func(*x509.Certificate), config *tls.Config) Config {
 		cert, _ := ca.issue(t, change)
 		config.Certificates = []tls.Certificate{cert}
-		config.MinVersion = tls.VersionTLS13
+		config.MinVersion = tls.VersionTLS12
 		c := fromDSN(t, embeddedtest.StartSecured(t, "picket", password, config))
 		c.User, c.Password, c.TLS.CAFile = "picket", secret.New(password), ca.file
 		return c
@@ -241,6 +241,11 @@ func TestTLS(t *testing.T) {
 
 	pool := x509.NewCertPool()
 	pool.AddCert(ca.cert)
+	c = serve(nil, &tls.Config{MaxVersion: tls.VersionTLS12})
+	dial(t, c)
+	c.TLS.MinVersion = tls.VersionTLS13
+	wantError(t, c, Operator, "protocol version", "clickhouse.tls.min_version")
+
 	c = serve(nil, &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool})
 	wantError(t, c, Operator, "client certificate", "tls.cert_file")
 	_, files := ca.issue(t, nil)

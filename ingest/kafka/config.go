@@ -2,11 +2,9 @@ package kafka
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"time"
 
@@ -15,6 +13,7 @@ import (
 	"github.com/segmentio/kafka-go/sasl/scram"
 
 	"picket/detect/secret"
+	"picket/detect/tlsfile"
 )
 
 // Config says how to reach a cluster.
@@ -26,7 +25,8 @@ type Config struct {
 	DialTimeout time.Duration // for TCP, TLS and SASL together; 5 s by default
 }
 
-// TLSConfig turns on TLS. There is no way to skip verification.
+// TLSConfig turns on TLS. There is no way to skip verification. The files may be replaced: each new
+// connection takes them as they are.
 type TLSConfig struct {
 	Enabled    bool
 	CAFile     string // PEM; the system's roots if empty
@@ -77,43 +77,26 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-func (c Config) tls() (*tls.Config, error) {
+// tls is nil without TLS.
+func (c Config) tls() (*tlsfile.Client, error) {
 	t := c.TLS
 	if t == nil || !t.Enabled {
 		return nil, nil
 	}
-	out := &tls.Config{ServerName: t.ServerName}
+	f := tlsfile.Files{CA: t.CAFile, Cert: t.CertFile, Key: t.KeyFile, ServerName: t.ServerName}
 	switch t.MinVersion {
 	case "", "1.3":
-		out.MinVersion = tls.VersionTLS13
+		f.MinVersion = tls.VersionTLS13
 	case "1.2":
-		out.MinVersion = tls.VersionTLS12
+		f.MinVersion = tls.VersionTLS12
 	default:
 		return nil, fmt.Errorf("kafka.tls.min_version %q: want 1.3 or 1.2", t.MinVersion)
 	}
-	if t.CAFile != "" {
-		pem, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("read kafka.tls.ca_file: %w", err)
-		}
-		out.RootCAs = x509.NewCertPool()
-		if !out.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("kafka.tls.ca_file %s: no certificate in it; want PEM", t.CAFile)
-		}
+	files, err := tlsfile.New(f)
+	if err != nil {
+		return nil, fmt.Errorf("kafka.tls: %w", err)
 	}
-	if (t.CertFile == "") != (t.KeyFile == "") {
-		return nil, errors.New("kafka.tls.cert_file and key_file: give both, or neither")
-	}
-	if t.CertFile != "" {
-		cert, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("read kafka.tls.cert_file %s with key_file %s: %w", t.CertFile, t.KeyFile, err)
-		}
-		// Always offer it: the default is to hide it when the broker's list of accepted
-		// issuers does not name ours, which then looks as if none were configured.
-		out.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
-	}
-	return out, nil
+	return files, nil
 }
 
 func (c Config) sasl() (sasl.Mechanism, error) {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	kgo "github.com/segmentio/kafka-go"
+
+	"picket/detect/tlsfile"
 )
 
 // rpcTimeout bounds one request to a broker, beyond what it is asked to wait.
@@ -19,7 +21,7 @@ const metadataTTL = 2 * time.Second
 
 // dial opens TCP and, if configured, TLS. Doing TLS here and not in kafka-go keeps the
 // broker's address in the error and the host name in the check.
-func (c Config) dial(conf *tls.Config) func(context.Context, string, string) (net.Conn, error) {
+func (c Config) dial(files *tlsfile.Client) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, c.dialTimeout())
 		defer cancel()
@@ -27,18 +29,17 @@ func (c Config) dial(conf *tls.Config) func(context.Context, string, string) (ne
 		if err != nil {
 			return nil, &connectError{addr: addr, stage: stageTCP, err: err, cfg: c}
 		}
-		if conf == nil {
+		if files == nil {
 			return conn, nil
 		}
-		conf := conf
+		conf, old := files.Config()
 		if conf.ServerName == "" {
-			conf = conf.Clone()
 			conf.ServerName, _, _ = net.SplitHostPort(addr)
 		}
 		t := tls.Client(conn, conf)
 		if err := t.HandshakeContext(ctx); err != nil {
 			conn.Close()
-			return nil, &connectError{addr: addr, stage: stageTLS, err: err, cfg: c}
+			return nil, &connectError{addr: addr, stage: stageTLS, err: err, cfg: c, old: old}
 		}
 		return t, nil
 	}

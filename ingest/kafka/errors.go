@@ -34,6 +34,7 @@ type connectError struct {
 	hint  string
 	wrong bool // it is a matter of settings: waiting does not help
 	cfg   Config
+	old   error // why its TLS files were not read anew; nil if they were
 }
 
 func (e *connectError) Unwrap() error { return e.err }
@@ -46,6 +47,9 @@ func (e *connectError) Error() string {
 	s := fmt.Sprintf("connect to kafka at %s: %v", e.addr, cause(e.err))
 	if hint != "" {
 		s += " (" + hint + ")"
+	}
+	if e.old != nil {
+		s += fmt.Sprintf("; with the files of kafka.tls as they were before: %v", e.old)
 	}
 	return s
 }
@@ -190,16 +194,17 @@ func (u unreachable) Error() string {
 	return s.String()
 }
 
-// explain adds to a broker's refusal what to do about it.
-func explain(err error, topic, group string) error {
+// explain adds to a broker's refusal of an operation (as ACLs name it) what to do about it.
+func explain(err error, operation, topic, group string) error {
 	hint := ""
+	const grant = "grant it, as deploy/kafka/acls.sh does: kafka-acls.sh --bootstrap-server ... --add --allow-principal User:... --operation"
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, kgo.TopicAuthorizationFailed):
-		hint = fmt.Sprintf("this user may not use topic %s; grant it, as with: kafka-acls.sh --bootstrap-server ... --add --allow-principal User:... --operation Read --operation Write --operation Describe --topic %s", topic, topic)
+		hint = fmt.Sprintf("this user may not %s topic %s; %s %s --topic %s", operation, topic, grant, operation, topic)
 	case errors.Is(err, kgo.GroupAuthorizationFailed):
-		hint = fmt.Sprintf("this user may not use consumer group %s; grant it, as with: kafka-acls.sh --bootstrap-server ... --add --allow-principal User:... --operation Read --group %s", group, group)
+		hint = fmt.Sprintf("this user may not %s consumer group %s; %s %s --group %s", operation, group, grant, operation, group)
 	case errors.Is(err, kgo.ClusterAuthorizationFailed):
 		hint = "this user may not do that on the cluster; use one with Alter and Create on the cluster, or let an administrator run it"
 	case unknownTopic(err) && topic != "":

@@ -70,7 +70,7 @@ func (f *fetcher) run(ctx context.Context, offset int64) {
 			if ctx.Err() != nil {
 				return
 			}
-			if Permanent(err) && !f.send(ctx, chunk{err: fmt.Errorf("read %s/%d: %w", f.topic, f.partition, explain(err, f.topic, ""))}) {
+			if Permanent(err) && !f.send(ctx, chunk{err: fmt.Errorf("read %s/%d: %w", f.topic, f.partition, explain(err, "Read", f.topic, ""))}) {
 				return
 			}
 			if time.Since(failing) > 30*time.Second {

@@ -161,7 +161,7 @@ func (m *membership) refused(err error) error {
 	case errors.Is(err, kgo.FencedInstanceID):
 		return fmt.Errorf("%w: instance id %q", ErrInstanceTaken, m.instance)
 	}
-	return explain(err, m.topic, m.group)
+	return explain(err, "Read", m.topic, m.group)
 }
 
 // beat keeps the membership alive until leave or the next join. When the group rebalances it

@@ -34,7 +34,7 @@ func partitionCount(ctx context.Context, client *kgo.Client, topic string) (int,
 			break
 		}
 	}
-	return 0, fmt.Errorf("look up topic %s: %w", topic, explain(err, topic, ""))
+	return 0, fmt.Errorf("look up topic %s: %w", topic, explain(err, "Describe", topic, ""))
 }
 
 func lookUp(ctx context.Context, client *kgo.Client, topic string) (int, error) {

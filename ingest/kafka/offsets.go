@@ -32,12 +32,12 @@ func fetchOffsets(ctx context.Context, client *kgo.Client, group, topic string, 
 		err = res.Error
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the commits of group %s: %w", group, explain(err, topic, group))
+		return nil, fmt.Errorf("read the commits of group %s: %w", group, explain(err, "Describe", topic, group))
 	}
 	out := make(map[int32]position, len(parts))
 	for _, p := range res.Topics[topic] {
 		if p.Error != nil {
-			return nil, fmt.Errorf("read the commit of group %s for %s/%d: %w", group, topic, p.Partition, explain(p.Error, topic, group))
+			return nil, fmt.Errorf("read the commit of group %s for %s/%d: %w", group, topic, p.Partition, explain(p.Error, "Describe", topic, group))
 		}
 		pos := position{offset: p.CommittedOffset, none: p.CommittedOffset < 0}
 		pos.end, pos.meta = decodeMeta(p.Metadata)
@@ -219,7 +219,7 @@ func listOffsets(ctx context.Context, client *kgo.Client, topic string, req []kg
 			break
 		}
 	}
-	return nil, fmt.Errorf("list the offsets of %s: %w", topic, explain(errors.Join(last, ctx.Err()), topic, ""))
+	return nil, fmt.Errorf("list the offsets of %s: %w", topic, explain(errors.Join(last, ctx.Err()), "Describe", topic, ""))
 }
 
 // backoff yields up to n times (n <= 0: without end), with a growing pause before each but

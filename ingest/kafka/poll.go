@@ -50,7 +50,7 @@ func (c *Consumer) poll(ctx context.Context) (Batch, error) {
 					continue
 				}
 				if err := c.gen.unheard.Load(); err != nil { // an idle topic looks the same where nobody answers
-					return Batch{}, fmt.Errorf("stay in consumer group %s: %w", c.opts.Group, explain(*err, c.opts.Topic, c.opts.Group))
+					return Batch{}, fmt.Errorf("stay in consumer group %s: %w", c.opts.Group, explain(*err, "Read", c.opts.Topic, c.opts.Group))
 				}
 				return Batch{generation: c.gen.id}, nil
 			case ranges[0].Replay:
@@ -123,7 +123,7 @@ func (c *Consumer) commit(ctx context.Context, declare []Range) (again bool, err
 		case errors.Is(err, errNoAnswer):
 			return true, c.startAnew(ctx, err)
 		case !transient(err):
-			return false, explain(err, c.opts.Topic, c.opts.Group)
+			return false, explain(err, "Read", c.opts.Topic, c.opts.Group)
 		}
 	}
 	return false, err

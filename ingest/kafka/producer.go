@@ -132,7 +132,7 @@ func (p *Producer) Produce(ctx context.Context, records []Record) error {
 const firstPause = 50 * time.Millisecond
 
 func (b *outbox) lost() error {
-	return fmt.Errorf("produce %d records to %s/%d: %w", len(b.records), b.topic, b.partition, explain(b.err, b.topic, ""))
+	return fmt.Errorf("produce %d records to %s/%d: %w", len(b.records), b.topic, b.partition, explain(b.err, "Write", b.topic, ""))
 }
 
 func recordSize(r *Record) int {

@@ -34,7 +34,7 @@ func Scan(ctx context.Context, cfg Config, topic string, fn func(Record) error) 
 	defer u.close()
 	for _, p := range parts {
 		if err := scanPartition(ctx, client, cfg.clientID(), topic, p, all[p], &u, fn); err != nil {
-			return fmt.Errorf("scan %s/%d: %w", topic, p, explain(err, topic, ""))
+			return fmt.Errorf("scan %s/%d: %w", topic, p, explain(err, "Read", topic, ""))
 		}
 	}
 	return nil

@@ -106,30 +106,34 @@ func (t *Topics) create(ctx context.Context, s TopicSpec) (bool, error) {
 	}
 	isNew := err == nil
 	if err != nil && !errors.Is(err, kgo.TopicAlreadyExists) {
-		return false, fmt.Errorf("create topic %s: %w", s.Name, explain(err, s.Name, ""))
+		return false, fmt.Errorf("create topic %s: %w", s.Name, explain(err, "Create", s.Name, ""))
 	}
 	for range backoff(ctx, 0) {
-		if t.ready(ctx, s.Name) {
+		ok, err := t.ready(ctx, s.Name)
+		if ok {
 			return isNew, nil
+		}
+		if errors.Is(err, kgo.TopicAuthorizationFailed) {
+			return isNew, fmt.Errorf("look up topic %s: %w", s.Name, explain(err, "Describe", s.Name, ""))
 		}
 	}
 	return isNew, fmt.Errorf("create topic %s: its partitions have no leader yet: %w", s.Name, ctx.Err())
 }
 
-func (t *Topics) ready(ctx context.Context, topic string) bool {
+func (t *Topics) ready(ctx context.Context, topic string) (bool, error) {
 	res, err := t.client.Metadata(ctx, &kgo.MetadataRequest{Topics: []string{topic}})
 	if err != nil {
-		return false
+		return false, err
 	}
 	for _, m := range res.Topics {
-		if m.Name == topic && m.Error == nil && len(m.Partitions) > 0 {
-			for _, p := range m.Partitions {
-				if p.Error != nil || p.Leader.Host == "" {
-					return false
-				}
+		if m.Name != topic || m.Error != nil || len(m.Partitions) == 0 {
+			return false, m.Error
+		}
+		for _, p := range m.Partitions {
+			if p.Error != nil || p.Leader.Host == "" {
+				return false, p.Error
 			}
-			return true
 		}
 	}
-	return false
+	return len(res.Topics) == 1, nil
 }

@@ -49,7 +49,7 @@ func (t *Topics) Verify(ctx context.Context, specs []TopicSpec) ([]Problem, erro
 		switch {
 		case errors.Is(m.Error, kgo.UnknownTopicOrPartition):
 		case m.Error != nil:
-			return nil, fmt.Errorf("look up topic %s: %w", m.Name, explain(m.Error, m.Name, ""))
+			return nil, fmt.Errorf("look up topic %s: %w", m.Name, explain(m.Error, "Describe", m.Name, ""))
 		default:
 			there[m.Name] = m
 		}
@@ -91,7 +91,7 @@ func (t *Topics) describe(ctx context.Context, topic string) (map[string]string,
 		err = res.Resources[0].Error
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the settings of topic %s: %w", topic, explain(err, topic, ""))
+		return nil, fmt.Errorf("read the settings of topic %s: %w", topic, explain(err, "DescribeConfigs", topic, ""))
 	}
 	out := map[string]string{}
 	for _, e := range res.Resources[0].ConfigEntries {

@@ -35,7 +35,10 @@ func StoreConfig(c *config.Config) store.Config {
 		ReadTimeout: c.ClickHouse.InsertTimeout,
 	}
 	if t := c.ClickHouse.TLS; t.Enabled || strings.HasPrefix(s.URL, "https://") {
-		s.TLS = store.TLS{CAFile: t.CAFile, CertFile: t.CertFile, KeyFile: t.KeyFile, ServerName: t.ServerName}
+		s.TLS = store.TLS{CAFile: t.CAFile, CertFile: t.CertFile, KeyFile: t.KeyFile, ServerName: t.ServerName, MinVersion: uint16(t.MinVersion)}
+		if strings.HasPrefix(s.URL, "clickhouse://") && !strings.Contains(s.URL, "?") {
+			s.URL += "?secure=true"
+		}
 	}
 	return s
 }

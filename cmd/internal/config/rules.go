@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
-	"time"
 )
 
 func (l *loader) checkRoles() {
@@ -97,22 +96,7 @@ func (l *loader) checkTLS(section string, t TLS) {
 			l.problem(section+"."+option, "set "+section+".enabled: true", "%s has no effect while TLS is off", option)
 		}
 	}
-	now := time.Now()
-	if t.CAFile != "" {
-		if _, last, err := readCAs(t.CAFile); err != nil {
-			l.problem(section+".ca_file", "", "%v", err)
-		} else if day := expired(last, now); day != "" {
-			l.problem(section+".ca_file", "renew it", "every certificate in %s has expired, the last on %s", t.CAFile, day)
-		}
-	}
-	if t.CertFile != "" && t.KeyFile != "" {
-		pair, err := readPair(t.CertFile, t.KeyFile)
-		if err != nil {
-			l.problem(section+".cert_file", "", "%v", err)
-		} else if day := expired(pair.Leaf.NotAfter, now); day != "" {
-			l.problem(section+".cert_file", "renew it", "the certificate in %s expired on %s", t.CertFile, day)
-		}
-	}
+	l.checkTLSFiles(section, t)
 }
 
 func (c ClickHouse) encrypted() bool { return c.TLS.Enabled || strings.HasPrefix(c.URL, "https://") }

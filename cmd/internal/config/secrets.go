@@ -37,9 +37,7 @@ func (l *loader) readSecret(path, file string) Secret {
 		l.problem(path, "", "read %s: %s", file, reason(err))
 		return Secret{}
 	}
-	if mode.IsRegular() && mode.Perm()&0o007 != 0 {
-		l.warning(path, "chmod o= "+file, "every user of this machine may read %s", file)
-	}
+	l.openToAll(path, file, mode)
 	// Editors and echo end a file with a newline that is not part of the secret.
 	value := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
 	if value == "" {

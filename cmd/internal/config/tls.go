@@ -1,71 +1,49 @@
 package config
 
 import (
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
-	"fmt"
+	"io/fs"
 	"os"
 	"time"
+
+	"picket/detect/tlsfile"
 )
 
-// Client returns the settings for crypto/tls, or nil when TLS is off.
-func (t TLS) Client() (*tls.Config, error) {
-	if !t.Enabled {
-		return nil, nil
-	}
-	out := &tls.Config{MinVersion: uint16(t.MinVersion), ServerName: t.ServerName}
+// checkTLSFiles reads what the connections will read, and looks whether it is valid now.
+func (l *loader) checkTLSFiles(section string, t TLS) {
+	now := time.Now()
 	if t.CAFile != "" {
-		pool, _, err := readCAs(t.CAFile)
-		if err != nil {
-			return nil, err
+		certs, err := tlsfile.Authorities(t.CAFile)
+		last := time.Time{}
+		for _, c := range certs {
+			if c.NotAfter.After(last) {
+				last = c.NotAfter
+			}
 		}
-		out.RootCAs = pool
-	}
-	if t.CertFile != "" {
-		pair, err := readPair(t.CertFile, t.KeyFile)
 		if err != nil {
-			return nil, err
+			l.problem(section+".ca_file", "", "%v", err)
+		} else if day := expired(last, now); day != "" {
+			l.problem(section+".ca_file", "renew it", "every certificate in %s has expired, the last on %s", t.CAFile, day)
 		}
-		out.Certificates = []tls.Certificate{pair}
 	}
-	return out, nil
+	if t.CertFile == "" || t.KeyFile == "" {
+		return
+	}
+	pair, err := tlsfile.Pair(t.CertFile, t.KeyFile)
+	if err != nil {
+		l.problem(section+".cert_file", "", "%v", err)
+		return
+	}
+	if day := expired(pair.Leaf.NotAfter, now); day != "" {
+		l.problem(section+".cert_file", "renew it", "the certificate in %s expired on %s", t.CertFile, day)
+	}
+	if info, err := os.Stat(t.KeyFile); err == nil {
+		l.openToAll(section+".key_file", t.KeyFile, info.Mode())
+	}
 }
 
-// readCAs reads the authorities in a PEM file, and until when the last is valid.
-func readCAs(file string) (*x509.CertPool, time.Time, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("read %s: %s", file, reason(err))
+// openToAll warns of a secret that the machine's other users may read.
+func (l *loader) openToAll(path, file string, mode fs.FileMode) {
+	if mode.IsRegular() && mode.Perm()&0o007 != 0 {
+		l.warning(path, "chmod o= "+file, "every user of this machine may read %s", file)
 	}
-	pool, last := x509.NewCertPool(), time.Time{}
-	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, time.Time{}, fmt.Errorf("read %s: %w", file, err)
-		}
-		pool.AddCert(cert)
-		if cert.NotAfter.After(last) {
-			last = cert.NotAfter
-		}
-	}
-	if last.IsZero() {
-		return nil, time.Time{}, fmt.Errorf("read %s: no certificate in PEM form", file)
-	}
-	return pool, last, nil
-}
-
-func readPair(certFile, keyFile string) (tls.Certificate, error) {
-	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if err != nil {
-		return pair, fmt.Errorf("read %s and %s: %w", certFile, keyFile, err)
-	}
-	if pair.Leaf == nil {
-		return pair, errors.New("read " + certFile + ": no certificate")
-	}
-	return pair, nil
 }
