@@ -120,6 +120,8 @@ start() {
   config >"$dir/server.properties"
   jvm=(java -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto
     -Dorg.slf4j.simpleLogger.defaultLogLevel=info -cp "$cp")
+  # Its log says then which rights were asked for.
+  if [ -n "$tls" ]; then jvm=("${jvm[@]:0:1}" -Dorg.slf4j.simpleLogger.log.kafka.authorizer.logger=debug "${jvm[@]:1}"); fi
   if [ ! -f "$dir/data/meta.properties" ]; then
     local scram=() u
     if [ -n "$tls" ]; then

@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"picket/ingest/kafka/kafkatest"
 )
 
 // binary is built once for the test process.
@@ -42,6 +44,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	code := m.Run()
+	kafkatest.Stop()
 	if file, err := binary(); err == nil {
 		_ = os.RemoveAll(filepath.Dir(file))
 	}

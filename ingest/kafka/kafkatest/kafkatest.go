@@ -40,6 +40,8 @@ func Embedded(t testing.TB) []string {
 type Node struct {
 	Plain, TLS, MTLS, SASLTLS, SASL string
 	PKI                             PKI
+
+	log string
 }
 
 // node is the one of this test process.
@@ -147,6 +149,7 @@ func start() {
 		if err == nil {
 			node.dir, node.err = dir, nil
 			at := func(n int) string { return "127.0.0.1:" + strconv.Itoa(port+n) }
+			node.n.log = filepath.Join(dir, "kafka.log")
 			node.n.Plain, node.n.TLS, node.n.MTLS, node.n.SASLTLS, node.n.SASL = at(0), at(2), at(3), at(4), at(5)
 			return
 		}
