@@ -162,7 +162,7 @@ func LoadKeyring(path string) (*Keyring, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("read keys: %s is not a regular file", path)
 	}
-	if p := info.Mode().Perm(); p&0o077 != 0 {
+	if p := info.Mode().Perm(); tooOpen(p, mine(info)) {
 		return nil, fmt.Errorf("read keys: %s can be read or written by others (mode %04o); run: chmod 600 %s", path, p, path)
 	}
 	b, err := io.ReadAll(io.LimitReader(f, 1<<20))
@@ -174,6 +174,12 @@ func LoadKeyring(path string) (*Keyring, error) {
 		return nil, fmt.Errorf("read keys: %s: %w", path, err)
 	}
 	return k, nil
+}
+
+// tooOpen reports a file that more people can read than who runs Picket. A file of somebody else's is read
+// through its group: so are Kubernetes' secrets, and systemd's credentials.
+func tooOpen(p fs.FileMode, mine bool) bool {
+	return p&0o037 != 0 || mine && p&0o040 != 0
 }
 
 func parseKeyring(b []byte) (*Keyring, error) {

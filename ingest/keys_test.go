@@ -96,6 +96,27 @@ func TestLoadKeyringRefuses(t *testing.T) {
 	}
 }
 
+func TestKeyFilesOfOthers(t *testing.T) {
+	for _, c := range []struct {
+		mode           fs.FileMode
+		mine, ofOthers bool // refused
+	}{{0o600, false, false}, {0o400, false, false}, {0o440, true, false}, {0o640, true, false}, {0o660, true, true}, {0o444, true, true}, {0o604, true, true}} {
+		if got := tooOpen(c.mode, true); got != c.mine {
+			t.Errorf("%04o of mine: refused %v", c.mode, got)
+		}
+		if got := tooOpen(c.mode, false); got != c.ofOthers {
+			t.Errorf("%04o of others: refused %v", c.mode, got)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "keys.json")
+	if err := testKeys(t, 1).WriteNew(path); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || !mine(info) {
+		t.Errorf("a new key file is not mine: %v", err)
+	}
+}
+
 func TestPseudonym(t *testing.T) {
 	k := testKeys(t, 1)
 	h := k.Hasher()
