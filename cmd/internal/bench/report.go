@@ -36,6 +36,8 @@ type report struct {
 
 	Matches float64 `json:"matches_per_event"` // of rules, most of which only count
 
+	LeftOut map[string]float64 `json:"left_out"` // points by reason: "overflow" means that counts are too low
+
 	PeakBacklog float64 `json:"peak_rss_mib_backlog"`
 	PeakRSS     float64 `json:"peak_rss_mib"`
 
@@ -81,6 +83,7 @@ func (r *report) took(before, after, merged, idle usage, began time.Time, done m
 		(idle.sum().Seconds()*wall+idle.procs["engine"].Seconds()*merged.at.Sub(after.at).Seconds())*1e6/n
 	r.TwoCores = (2 - r.IdleCores) * 1e6 / r.NetCPU
 	r.Matches = r.samples.sum("picket_rule_matches_total", "") / n
+	r.LeftOut = r.samples.leftOut()
 	r.Stages = map[string]map[string]float64{}
 	for _, role := range strings.Split(r.Roles, ",") {
 		stages := r.samples.stages(role)
@@ -104,6 +107,9 @@ func (r *report) print(w io.Writer) error {
 	line("two free cores, computed\t%.0f events/s at that CPU time", r.TwoCores)
 	line("peak memory of picket\t%.0f MiB", r.PeakBacklog)
 	line("rules that an event matches\t%.2f", r.Matches)
+	for _, reason := range slices.Sorted(maps.Keys(r.LeftOut)) {
+		line("left out, %s\t%.0f", reason, r.LeftOut[reason])
+	}
 	for _, role := range slices.Sorted(maps.Keys(r.Stages)) {
 		line("")
 		line("%s, wall time per event", role)

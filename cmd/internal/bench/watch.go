@@ -49,6 +49,17 @@ func (s samples) stages(role string) map[string]float64 {
 	return out
 }
 
+// leftOut is what rules were not shown, by reason.
+func (s samples) leftOut() map[string]float64 {
+	out := map[string]float64{}
+	for k, v := range s {
+		if reason, ok := strings.CutPrefix(k, `picket_left_out_total{reason="`); ok && v > 0 {
+			out[strings.TrimSuffix(reason, `"}`)] = v
+		}
+	}
+	return out
+}
+
 func (w *world) metrics(ctx context.Context) (samples, error) {
 	text, err := get(ctx, w.admin+"/metrics")
 	if err != nil {
