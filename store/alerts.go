@@ -30,12 +30,13 @@ func (w *AlertWriter) Write(ctx context.Context, alerts ...detect.Alert) error {
 
 // Delivery is one attempt to tell an alert.
 type Delivery struct {
-	Tenant, AlertID string
-	Destination     string
-	Outcome         string // sent, updated, refused, dropped ...
-	At              time.Time
-	Thread          string // where the destination keeps it: a thread or a dedup key
-	Error           string
+	Tenant      string    `json:"tenant"`
+	AlertID     string    `json:"alert_id"`
+	Destination string    `json:"destination"`
+	Outcome     string    `json:"outcome"` // sent, failed, skipped
+	At          time.Time `json:"at"`
+	Thread      string    `json:"thread,omitempty"` // where the destination keeps it: a thread or a dedup key
+	Error       string    `json:"error,omitempty"`
 }
 
 // WriteDeliveries records deliveries. Repeating the same ones adds nothing.

@@ -2,8 +2,6 @@ package store
 
 import (
 	"math/rand/v2"
-	"os"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -131,7 +129,10 @@ func TestAlertStateAndDeliveries(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	wantNumber(t, db, 2, "SELECT count() FROM {db}.deliveries")
+	told, err := db.Deliveries(t.Context(), "acme", id)
+	if err != nil || len(told) != 2 || told[0].Destination != "pagerduty" || told[0].Error != hostile[0] || told[1].Thread != "17.5" || !told[1].At.Equal(day) {
+		t.Errorf("told: %+v, %v", told, err)
+	}
 	// The acknowledgement does not lose against a count that comes later.
 	if err := w.Write(t.Context(), alert(50, true)); err != nil {
 		t.Fatal(err)
@@ -151,37 +152,4 @@ func TestVersionOnlyGrows(t *testing.T) {
 	if version(&c) < version(&b) {
 		t.Error("overflow")
 	}
-}
-
-// What docs/operations.md tells people to write and to ask does what it says.
-func TestActionsOfThePage(t *testing.T) {
-	page, err := os.ReadFile("../docs/operations.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, text, _ := strings.Cut(string(page), "## Say what was done about an alert")
-	text, _, _ = strings.Cut(text, "\n## ")
-	blocks := regexp.MustCompile("(?ms)^```sql\n(.*?)^```$").FindAllStringSubmatch(text, -1)
-	if len(blocks) != 2 {
-		t.Fatalf("the page has %d statements", len(blocks))
-	}
-	db := migrated(t)
-	in := quoteName(db.Database()) + "."
-	insert, ask := strings.ReplaceAll(blocks[0][1], "picket.", in), strings.ReplaceAll(blocks[1][1], "picket.", in)
-	a := alert(5, false)
-	a.ID = regexp.MustCompile(`alert_id = '(\w+)'`).FindStringSubmatch(insert)[1]
-	a.FiredAt, a.Severity = time.Now(), "high"
-	if err := NewAlertWriter(db).Write(t.Context(), a); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"open  ", "acked ada the owner of the client is asked"} {
-		columns, rows, err := db.Query(t.Context(), ask)
-		if err != nil || len(rows) != 1 || strings.Join(rows[0][4:7], " ") != want || strings.Join(columns[4:7], " ") != "state state_by note" {
-			t.Errorf("want %q: %v: %q %q", want, err, columns, rows)
-		}
-		if err := db.exec(t.Context(), insert); err != nil {
-			t.Fatal(err)
-		}
-	}
-	wantNumber(t, db, 2, "SELECT count() FROM {db}.alert_actions WHERE tenant = '"+a.Tenant+"'")
 }

@@ -88,6 +88,11 @@ It joins no consumer group and changes nothing, so it may run beside the pipelin
 
 // openStore opens ClickHouse, whose schema must be this version's.
 func openStore(ctx context.Context, cfg *config.Config) (*store.DB, error) {
+	return openStoreAs(ctx, cfg, (*store.DB).Verify)
+}
+
+// openStoreAs opens ClickHouse for somebody who may perhaps not read what Verify does: then check is another one.
+func openStoreAs(ctx context.Context, cfg *config.Config, check func(*store.DB, context.Context) error) (*store.DB, error) {
 	if err := app.FindEngine(cfg); err != nil {
 		return nil, &exitError{exitConfig, err}
 	}
@@ -95,7 +100,7 @@ func openStore(ctx context.Context, cfg *config.Config) (*store.DB, error) {
 	defer cancel()
 	db, err := store.Open(ctx, app.StoreConfig(cfg))
 	if err == nil {
-		if err = db.Verify(ctx); err != nil {
+		if err = check(db, ctx); err != nil {
 			db.Close()
 		}
 	}

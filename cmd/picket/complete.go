@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"picket/alerting"
+	"picket/detect"
+	"picket/store"
 )
 
 // completion is what cobra asks for candidates.
@@ -65,6 +68,40 @@ func (e *env) completeRules(_ *cobra.Command, args []string, typed string) ([]st
 		}
 	}
 	return out, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeRuleIDs offers ids of rules for a flag, each once.
+func (e *env) completeRuleIDs(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	_, rs, err := e.quiet().rulesIn("")
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	return oneOf(ruleIDs(rs)...)(cmd, args, strings.ToUpper(typed))
+}
+
+// completeAlerts offers the newest alerts, as long as ClickHouse answers at once.
+func (e *env) completeAlerts(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 && cmd.Name() == "show" {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), 3*time.Second)
+	defer cancel()
+	db, err := e.quiet().alertStore(ctx)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	defer db.Close()
+	alerts, err := db.Alerts(ctx, store.AlertFilter{ID: typed, Modes: []string{detect.ModeAlert.String()}, Limit: 100})
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var out []string
+	for i := range alerts {
+		if a := &alerts[i]; !slices.Contains(args, a.ID) {
+			out = append(out, alerting.Clean(a.ID)+"\t"+alerting.Clean(fmt.Sprintf("%s %s %s %s", a.Rule.ID, a.Severity, a.State, a.Rule.Title)))
+		}
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 }
 
 // completeLetters offers dead letters, as long as the broker answers at once.

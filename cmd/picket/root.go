@@ -43,6 +43,7 @@ func commands(e *env) []*cobra.Command {
 		newReplayCmd(e),
 		newExplainCmd(e),
 		newRulesCmd(e),
+		newAlertsCmd(e),
 		newAuditCmd(e),
 		newDeadCmd(e),
 		newHashCmd(e),

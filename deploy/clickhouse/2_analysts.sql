@@ -14,7 +14,7 @@ GRANT SELECT ON picket.v_sessions TO picket_analyst;
 GRANT SELECT ON picket.v_tool_usage TO picket_analyst;
 GRANT SELECT ON picket.v_alert_evidence TO picket_analyst;
 GRANT SELECT ON picket.v_rule_noise TO picket_analyst;
--- Acknowledging is adding a row; nothing else may be written.
+-- Acknowledging (`picket alerts ack`) is adding a row; nothing else may be written.
 CREATE ROLE IF NOT EXISTS picket_responder;
 GRANT picket_analyst TO picket_responder;
 GRANT INSERT ON picket.alert_actions TO picket_responder;
