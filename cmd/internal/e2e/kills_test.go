@@ -137,8 +137,9 @@ func (m *mob) rage(ctx context.Context) {
 			m.did["kills for good"]++
 			r.kill()
 			delete(m.runs, name)
-		case n < 17:
+		case n < 17 && len(r.said("picket is running", "")) > 0:
 			m.did["leaves"]++
+			r.signal(syscall.SIGCONT) // it may be frozen
 			r.interrupt()
 			m.start(name)
 		default:
