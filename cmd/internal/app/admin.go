@@ -96,7 +96,7 @@ func StartAdmin(c config.Admin, reg *prometheus.Registry, health *role.Health, p
 
 // noPreview is there instead of the preview page.
 func noPreview(w http.ResponseWriter, _ *http.Request) {
-	http.Error(w, "the preview page is off, as it is where a destination is configured: set alerting.preview to always in the configuration of a picket that runs the role notify, and restart it", http.StatusNotFound)
+	http.Error(w, "the preview page is off, as it is where a destination is configured or alerting.preview is never: set alerting.preview to always in the configuration of a picket that runs the role notify, and restart it", http.StatusNotFound)
 }
 
 // ownNames refuses, on loopback, requests for a host name that somebody else's DNS points
