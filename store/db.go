@@ -41,9 +41,9 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 		return nil, t.explain(err)
 	}
 	db := &DB{t: t, conn: conn, bodies: newBodies(t.MaxConns, t.Compression), columnar: t.native}
-	if err := db.Ping(ctx); err != nil {
+	if err := conn.Ping(ctx); err != nil {
 		_ = conn.Close()
-		return nil, err
+		return nil, t.explainOpen(ctx, err, opts.TLS)
 	}
 	return db, nil
 }

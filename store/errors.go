@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"picket/probe"
 )
 
 // Class says what a failure calls for. Whatever it is, a writer keeps its batch and
@@ -98,15 +100,72 @@ func (t *target) explain(err error) error {
 		return fmt.Errorf("%s: connection refused: nothing listens on %s; is ClickHouse running, and is the port right (HTTP 8123, HTTPS 8443, native 9000)? %w", at, t.addr, err)
 	case errors.Is(err, context.DeadlineExceeded) || os.IsTimeout(err):
 		return fmt.Errorf("%s: no answer in time: %w", at, err)
-	case strings.Contains(err.Error(), "malformed HTTP"):
-		return fmt.Errorf("%s: the answer is not HTTP: is %s the native port, or a TLS port asked without https? %w", at, t.addr, err)
 	case errors.As(err, &httpErr):
-		if strings.Contains(httpErr.Error(), "HTTP request to an HTTPS server") {
-			return configErrorf(err, "%s: the server expects TLS: write https:// in the URL", at)
-		}
 		return fmt.Errorf("%s: HTTP status %d, and not from ClickHouse: %s", at, httpErr.StatusCode, shorten(httpErr.Err.Error()))
 	}
 	return fmt.Errorf("%s: %w", at, err)
+}
+
+// explainOpen is explain for a first connection, where something else than ClickHouse may listen: unless
+// the server said itself what is wrong, a second look finds out what it is.
+func (t *target) explainOpen(ctx context.Context, err error, conf *tls.Config) error {
+	out := t.explain(err)
+	var dns *net.DNSError
+	var ex *clickhouse.Exception
+	record := errors.As(err, new(tls.RecordHeaderError)) || strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
+	if Classify(out) != Retry && !record || ctx.Err() != nil || errors.As(err, &dns) || errors.As(err, &ex) || errors.Is(err, syscall.ECONNREFUSED) {
+		return out
+	}
+	at, a := "clickhouse at "+t.where(), probe.Look(ctx, t.addr, conf)
+	switch a.Kind {
+	case probe.TLS:
+		return configErrorf(err, "%s: the server expects TLS: write %s", at, t.url(t.native, true))
+	case probe.ClickHouseNative:
+		if !t.native {
+			return configErrorf(err, "%s: %s, not HTTP: write %s, or use the HTTP port (8123, HTTPS 8443)", at, a, t.url(true, a.Secure))
+		}
+	case probe.ClickHouse:
+		if t.native {
+			return configErrorf(err, "%s: %s, not the native protocol: write %s, or use the native port (9000, with TLS 9440)", at, a, t.url(false, a.Secure))
+		}
+	case probe.Broker, probe.Controller:
+		return configErrorf(err, "%s: %s, not ClickHouse: check clickhouse.url", at, a)
+	case probe.HTTP, probe.Other:
+		return fmt.Errorf("%s: %s, not ClickHouse: check clickhouse.url, or the proxy in front of it %w", at, a, errLooked{err})
+	case probe.Silent, probe.HangsUp:
+		return fmt.Errorf("%s: %s: is %s a port of ClickHouse (HTTP 8123, HTTPS 8443, native 9000, with TLS 9440), and does a firewall or a proxy stand in between? %w", at, a, t.addr, errLooked{err})
+	}
+	return out
+}
+
+// url is how the same address is written for another protocol.
+func (t *target) url(native, secure bool) string {
+	switch {
+	case native && secure:
+		return "clickhouse://" + t.addr + "?secure=true"
+	case native:
+		return "clickhouse://" + t.addr
+	case secure:
+		return "https://" + t.addr
+	}
+	return "http://" + t.addr
+}
+
+// errLooked keeps what the driver met, in short, behind what was found out.
+type errLooked struct{ err error }
+
+func (e errLooked) Unwrap() error { return e.err }
+
+func (e errLooked) Error() string {
+	var status *clickhouse.HTTPError
+	if errors.As(e.err, &status) {
+		return fmt.Sprintf("(HTTP status %d)", status.StatusCode)
+	}
+	err := e.err
+	for next := err; next != nil; next = errors.Unwrap(next) {
+		err = next
+	}
+	return "(" + shorten(err.Error()) + ")"
 }
 
 func (t *target) explainException(ex *clickhouse.Exception) error {

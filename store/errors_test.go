@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"picket/detect/secret"
+	"picket/probe/probetest"
 	"picket/store/embedded/embeddedtest"
 )
 
@@ -109,15 +110,51 @@ func TestWrongPassword(t *testing.T) {
 func TestNotClickHouse(t *testing.T) {
 	s := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(s.Close)
-	wantError(t, Config{URL: s.URL, Password: secret.New(password)}, Retry, "HTTP status 404, and not from ClickHouse")
+	wantError(t, Config{URL: s.URL, Password: secret.New(password)}, Retry, "an HTTP server answers there, not ClickHouse", "HTTP status 404")
 }
 
-func TestNoAnswerInTime(t *testing.T) {
-	end := make(chan struct{})
-	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-end }))
-	t.Cleanup(s.Close)
-	t.Cleanup(func() { close(end) })
-	wantError(t, Config{URL: s.URL, Password: secret.New(password), ReadTimeout: 50 * time.Millisecond}, Retry, "no answer in time")
+// Whatever listens at the address, by each protocol that a URL asks for: the error says what it is, and what to write.
+func TestSomethingElseListens(t *testing.T) {
+	web := httptest.NewTLSServer(http.NotFoundHandler())
+	t.Cleanup(web.Close)
+	pair := web.TLS.Certificates[0]
+	ca := TLS{CAFile: writePEM(t, "web.pem", "CERTIFICATE", web.Certificate().Raw)}
+	says, always := probetest.Says, probetest.Always
+	const port = "a port of ClickHouse (HTTP 8123"
+	for name, tt := range map[string]struct {
+		addr                string
+		class               Class
+		http, native, https []string
+	}{
+		"broker":            {says(t, probetest.Kafka(probetest.Broker)), Operator, []string{"a Kafka broker answers there"}, []string{"a Kafka broker"}, []string{"a Kafka broker"}},
+		"controller":        {says(t, probetest.Kafka(probetest.Controller)), Operator, []string{"a Kafka controller answers there"}, []string{"a Kafka controller"}, []string{"a Kafka controller"}},
+		"native protocol":   {says(t, always(probetest.ClickHouseNative)), Operator, []string{"native protocol answers there", "write clickhouse://HERE, or"}, nil, []string{"write clickhouse://HERE, or"}},
+		"native with TLS":   {says(t, always(probetest.ClickHouseNative), pair), Operator, []string{"expects TLS: write https://HERE"}, []string{"expects TLS: write clickhouse://HERE?secure=true"}, []string{"write clickhouse://HERE?secure=true, or"}},
+		"ClickHouse's HTTP": {says(t, always(probetest.ClickHouse)), Operator, nil, []string{"HTTP interface answers there", "write http://HERE"}, []string{"does not speak TLS: write http://"}},
+		"web server":        {says(t, always(probetest.Web)), Retry, []string{"an HTTP server (nginx/1.27)", "check clickhouse.url"}, []string{"nginx"}, []string{"nginx"}},
+		"web with TLS":      {says(t, always(probetest.Web), pair), Operator, []string{"expects TLS: write https://HERE"}, []string{"expects TLS"}, nil},
+		"ssh":               {says(t, always(probetest.SSH)), Retry, []string{`begins with "SSH-2.0-OpenSSH_9.6"`}, []string{"SSH"}, []string{"SSH"}},
+		"hangs up":          {says(t, always("")), Retry, []string{"hangs up without an answer", port}, []string{"hangs up", port}, []string{"hangs up", port}},
+		"silent":            {probetest.Silent(t), Retry, []string{"answers nothing", port}, []string{"answers nothing", port}, []string{"answers nothing", port}},
+	} {
+		for scheme, words := range map[string][]string{"http": tt.http, "clickhouse": tt.native, "https": tt.https} {
+			if words == nil {
+				continue
+			}
+			t.Run(name+" by "+scheme, func(t *testing.T) {
+				t.Parallel()
+				c := Config{URL: scheme + "://" + tt.addr, Password: secret.New(password), ReadTimeout: 50 * time.Millisecond}
+				if scheme == "https" {
+					c.TLS = ca
+				}
+				here := []string{"clickhouse at " + c.URL}
+				for _, w := range words {
+					here = append(here, strings.ReplaceAll(w, "HERE", tt.addr))
+				}
+				wantError(t, c, tt.class, here...)
+			})
+		}
+	}
 }
 
 func TestStoppedByTheContext(t *testing.T) {

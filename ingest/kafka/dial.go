@@ -9,6 +9,7 @@ import (
 	"time"
 
 	kgo "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/sasl"
 
 	"picket/detect/tlsfile"
 )
@@ -119,8 +120,7 @@ func (c Config) Check(ctx context.Context) error {
 	}
 	var errs unreachable
 	for _, addr := range c.Brokers {
-		d := &kgo.Dialer{ClientID: c.clientID(), Timeout: c.dialTimeout(), DialFunc: c.dial(conf), SASLMechanism: mechanism}
-		err := c.greet(ctx, d, addr)
+		err := c.greet(ctx, conf, mechanism, addr)
 		if err == nil {
 			return nil
 		}
@@ -132,20 +132,41 @@ func (c Config) Check(ctx context.Context) error {
 	return errs
 }
 
-func (c Config) greet(ctx context.Context, d *kgo.Dialer, addr string) error {
+func (c Config) greet(ctx context.Context, files *tlsfile.Client, mechanism sasl.Mechanism, addr string) error {
+	bounded, cancel := context.WithTimeout(ctx, c.dialTimeout())
+	defer cancel()
+	dial := c.dial(files)
+	d := &kgo.Dialer{ClientID: c.clientID(), SASLMechanism: mechanism, DialFunc: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err == nil { // the library's own time limits leave SASL out
+			context.AfterFunc(bounded, func() { conn.Close() })
+		}
+		return conn, err
+	}}
+	at, err := hello(bounded, d, addr)
+	if err == nil {
+		return nil
+	}
+	if errors.Is(bounded.Err(), context.DeadlineExceeded) && errors.Is(err, net.ErrClosed) {
+		err = fmt.Errorf("no answer in %s: %w", c.dialTimeout(), context.DeadlineExceeded)
+	}
+	var conf *tls.Config
+	if files != nil {
+		conf, _ = files.Config()
+	}
+	return c.explainDial(ctx, addr, at, conf, err)
+}
+
+// hello asks a broker for what a client asks first, and says how far it came.
+func hello(ctx context.Context, d *kgo.Dialer, addr string) (stage, error) {
 	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
-		return c.explainDial(ctx, addr, stageSASL, err)
+		return stageSASL, err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(c.dialTimeout())); err != nil {
-		return fmt.Errorf("connect to kafka at %s: %w", addr, err)
-	}
 	if _, err := conn.ApiVersions(); err != nil {
-		return c.explainDial(ctx, addr, stageHello, err)
+		return stageHello, err
 	}
-	if _, err := conn.Brokers(); err != nil {
-		return c.explainDial(ctx, addr, stageMetadata, err)
-	}
-	return nil
+	_, err = conn.Brokers()
+	return stageMetadata, err
 }

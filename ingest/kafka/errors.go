@@ -14,6 +14,8 @@ import (
 	"time"
 
 	kgo "github.com/segmentio/kafka-go"
+
+	"picket/probe"
 )
 
 type stage int
@@ -114,17 +116,14 @@ func (e *connectError) guessAlert(msg string) string {
 	return ""
 }
 
-// explainDial turns what kafka-go reports into a connectError. Where the broker just hung
-// up, a second look finds out why.
-func (c Config) explainDial(ctx context.Context, addr string, at stage, err error) error {
-	var e *connectError
-	if errors.As(err, &e) {
-		return e
-	}
-	e = &connectError{addr: addr, stage: at, err: err, cfg: c}
-	hungUp := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
-	secure := c.TLS != nil && c.TLS.Enabled
+// explainDial turns what kafka-go reports into a connectError. Where that leaves open what
+// listens there, a second look finds out.
+func (c Config) explainDial(ctx context.Context, addr string, at stage, conf *tls.Config, err error) error {
+	e := &connectError{addr: addr, stage: at, err: err, cfg: c}
+	dialled := errors.As(err, &e)
 	switch {
+	case e.stage == stageTCP || dialled && !unclear(err):
+		// The connection, or TLS, said why itself.
 	case strings.Contains(err.Error(), "remote error: tls"):
 		// With TLS 1.3 a refused client certificate is only heard of after the handshake.
 	case c.SASL != nil && isSASL(err):
@@ -135,41 +134,63 @@ func (c Config) explainDial(ctx context.Context, addr string, at stage, err erro
 		e.wrong = true
 		e.err = fmt.Errorf("the broker does not offer SASL %s on this port", c.SASL.Mechanism)
 		e.hint = "set kafka.sasl.mechanism to one that its listener enables"
-	case !secure && (hungUp || timeout(err)) && c.speaksTLS(ctx, addr):
-		e.wrong = true
-		e.err = errors.New("the broker expects TLS, and plaintext was used")
-		e.hint = "set kafka.tls.enabled, and ca_file if its CA is a private one"
-	case at == stageSASL && errors.Is(err, kgo.IllegalSASLState), at == stageSASL && hungUp:
-		e.hint = "the broker hung up during SASL; does this port ask for SASL, and for TLS?"
-	case at == stageMetadata && hungUp && c.SASL == nil:
-		e.err = errors.New("the broker hung up at the first request that needs authentication")
-		e.hint = "it probably asks for SASL; set kafka.sasl.mechanism, username and password"
-	case at == stageHello && hungUp && secure && c.TLS.CertFile == "":
-		e.hint = "the broker may ask for a client certificate; set kafka.tls.cert_file and key_file"
-	case hungUp:
-		e.err = fmt.Errorf("the broker hung up: %w", err)
+	case unclear(err):
+		e.found(probe.Look(ctx, addr, conf), conf != nil)
 	}
 	return e
+}
+
+// found says why it was not a broker that answered, or why the broker did not.
+func (e *connectError) found(a probe.Answer, secure bool) {
+	const elsewhere = "check kafka.brokers: brokers listen on 9092 mostly"
+	switch a.Kind {
+	case probe.Controller:
+		e.wrong, e.err = true, errors.New(a.String()+", and clients cannot use it")
+		e.hint = "name a listener of the brokers in kafka.brokers, mostly on port 9092"
+	case probe.ClickHouse, probe.ClickHouseNative:
+		e.wrong, e.err, e.hint = true, errors.New(a.String()+", not Kafka"), elsewhere
+	case probe.HTTP, probe.Other:
+		e.err, e.hint = errors.New(a.String()+", not Kafka"), elsewhere
+	case probe.TLS:
+		e.wrong, e.err = true, errors.New("the broker expects TLS, and plaintext was used")
+		e.hint = "set kafka.tls.enabled, and ca_file if its CA is a private one"
+	case probe.Silent:
+		e.err, e.hint = errors.New(a.String()), "is it a broker's port, is the broker well, and does a firewall or a proxy stand in between?"
+	case probe.Broker, probe.HangsUp:
+		e.refused(a, secure)
+	}
+}
+
+// refused says why what may be a broker did not go on with us.
+func (e *connectError) refused(a probe.Answer, secure bool) {
+	switch {
+	case e.stage == stageTLS && a.Kind == probe.Broker:
+		e.wrong, e.err = true, errors.New("TLS was used, and the broker hung up")
+		e.hint = "the broker does not speak TLS on this port; use its TLS port, or turn kafka.tls.enabled off"
+	case e.stage == stageSASL && a.Kind == probe.Broker:
+		e.hint = "the broker hung up during SASL; does this port ask for SASL, and for TLS?"
+	case e.stage == stageMetadata && e.cfg.SASL == nil && hungUp(e.err):
+		e.err = errors.New("the broker hung up at the first request that needs authentication")
+		e.hint = "it probably asks for SASL; set kafka.sasl.mechanism, username and password"
+	case e.stage == stageHello && secure && e.cfg.TLS.CertFile == "":
+		e.hint = "the broker may ask for a client certificate; set kafka.tls.cert_file and key_file"
+	case a.Kind == probe.HangsUp:
+		e.err, e.hint = errors.New(a.String()), "is it a broker's port, and is the broker behind a proxy or a forwarded port up?"
+	}
+}
+
+// unclear reports whether an error leaves open what it was that listens.
+func unclear(err error) bool {
+	return hungUp(err) || timeout(err) || errors.Is(err, io.ErrNoProgress) || errors.Is(err, kgo.IllegalSASLState) || errors.As(err, new(tls.RecordHeaderError))
+}
+
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // isSASL finds the ways in which kafka-go and the SCRAM library say "wrong password".
 func isSASL(err error) bool {
 	return errors.Is(err, kgo.SASLAuthenticationFailed) || strings.Contains(err.Error(), "SASL authentication process has failed")
-}
-
-// speaksTLS reports whether anything like a TLS server answers.
-func (c Config) speaksTLS(ctx context.Context, addr string) bool {
-	ctx, cancel := context.WithTimeout(ctx, c.dialTimeout())
-	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return false
-	}
-	defer conn.Close()
-	host, _, _ := net.SplitHostPort(addr)
-	err = tls.Client(conn, &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}).HandshakeContext(ctx)
-	var cert *tls.CertificateVerificationError
-	return err == nil || errors.As(err, &cert) || strings.Contains(err.Error(), "remote error: tls")
 }
 
 func timeout(err error) bool {

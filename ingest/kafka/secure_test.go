@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"picket/detect/secret"
 	"picket/ingest/kafka"
 	"picket/ingest/kafka/kafkatest"
+	"picket/probe/probetest"
 )
 
 // Every way to be let in writes and reads a record; every way to be refused says why.
@@ -60,6 +62,8 @@ func TestSecureListeners(t *testing.T) {
 		{name: "scram 256", addr: node.SASLTLS, tls: secure(), sasl: as("SCRAM-SHA-256", "picket", good)},
 		{name: "scram 512 without tls", addr: node.SASL, sasl: as("SCRAM-SHA-512", "picket", good)},
 
+		{name: "controller", addr: above(t, node.Plain), err: []string{"a Kafka controller answers there", "kafka.brokers", "9092"}},
+		{name: "controller under sasl", addr: above(t, node.Plain), sasl: as("PLAIN", "picket", good), err: []string{"a Kafka controller answers there"}},
 		{name: "tls needed", addr: node.TLS, err: []string{node.TLS, "the broker expects TLS, and plaintext was used", "kafka.tls.enabled"}},
 		{name: "tls where there is none", addr: node.Plain, tls: secure(), err: []string{node.Plain, "TLS on this port"}},
 		{name: "unknown ca", addr: node.TLS, tls: &kafka.TLSConfig{Enabled: true, CAFile: other.CAFile}, err: []string{"authority that is not trusted", "ca_file"}},
@@ -168,6 +172,38 @@ func TestUnreachableBrokers(t *testing.T) {
 	}
 }
 
+// Whatever listens at a broker's address, the error says what it is.
+func TestSomethingElseListens(t *testing.T) {
+	says, always := probetest.Says, probetest.Always
+	login := &kafka.SASLConfig{Mechanism: "PLAIN", Username: "picket", Password: secret.New("hunter2-not-it")}
+	for name, tt := range map[string]struct {
+		addr, text string
+		permanent  bool
+	}{
+		"controller":        {says(t, probetest.Kafka(probetest.Controller)), "a Kafka controller answers there", true},
+		"ClickHouse's HTTP": {says(t, always(probetest.ClickHouse)), "ClickHouse's HTTP interface answers there, not Kafka", true},
+		"ClickHouse's 9000": {says(t, always(probetest.ClickHouseNative)), "ClickHouse's native protocol answers there, not Kafka", true},
+		"web server":        {says(t, always(probetest.Web)), "an HTTP server (nginx/1.27) answers there, not Kafka", false},
+		"ssh":               {says(t, always(probetest.SSH)), `begins with "SSH-2.0-OpenSSH_9.6", not Kafka`, false},
+		"hangs up":          {says(t, always("")), "hangs up without an answer", false},
+		"silent":            {probetest.Silent(t), "takes connections and answers nothing", false},
+	} {
+		for how, c := range map[string]kafka.Config{"plain": {}, "sasl": {SASL: login}, "tls": {TLS: &kafka.TLSConfig{Enabled: true}}} {
+			t.Run(name+" by "+how, func(t *testing.T) {
+				t.Parallel()
+				c.Brokers, c.DialTimeout = []string{tt.addr}, 500*time.Millisecond
+				err := c.Check(t.Context())
+				if err == nil || !strings.Contains(err.Error(), "connect to kafka at "+tt.addr+": ") || !strings.Contains(err.Error(), tt.text) || strings.Contains(err.Error(), "hunter2") {
+					t.Errorf("error %v does not say %q", err, tt.text)
+				}
+				if kafka.Permanent(err) != tt.permanent {
+					t.Errorf("permanent: %t, want %t", !tt.permanent, tt.permanent)
+				}
+			})
+		}
+	}
+}
+
 func TestExpiredServerCertificate(t *testing.T) {
 	pki, err := kafkatest.NewPKI(t.TempDir())
 	if err != nil {
@@ -219,4 +255,14 @@ func TestConfigIsCheckedWithoutNetwork(t *testing.T) {
 	if out := fmt.Sprintf("%v %+v %#v %s", s, s, s, s.Password); strings.Contains(out, "geheim") {
 		t.Errorf("the password is printed: %s", out)
 	}
+}
+
+// above is the same host with the next port: the node's controller.
+func above(t *testing.T, addr string) string {
+	t.Helper()
+	a, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return netip.AddrPortFrom(a.Addr(), a.Port()+1).String()
 }
