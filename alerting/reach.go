@@ -23,11 +23,29 @@ func httpClient(c *http.Client) *http.Client {
 	if c != nil {
 		return c
 	}
+	return NewClient("")
+}
+
+// NewClient makes what destinations send with. Agent names the program to them; "" is "picket".
+func NewClient(agent string) *http.Client {
+	if agent == "" {
+		agent = "picket"
+	}
 	// No redirects: a request with a token or a signature goes where it was told to go, or nowhere.
 	return &http.Client{
+		Transport:     named{agent},
 		Timeout:       sendTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// named says who sends.
+type named struct{ agent string }
+
+func (n named) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("User-Agent", n.agent)
+	return http.DefaultTransport.RoundTrip(r)
 }
 
 type answer struct {

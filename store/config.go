@@ -48,6 +48,7 @@ type Config struct {
 	TLS         TLS
 	Compression Compression // none on loopback, lz4 elsewhere
 
+	Version     string        // of the program, which names itself to the server; its query log shows it
 	DialTimeout time.Duration // 5 s
 	ReadTimeout time.Duration // longest silence of the server, 60 s
 	MaxConns    int           // 8
@@ -200,7 +201,7 @@ func (t *target) options() (*clickhouse.Options, error) {
 		ReadTimeout:  t.ReadTimeout,
 		MaxOpenConns: t.MaxConns,
 		MaxIdleConns: t.MaxConns,
-		ClientInfo:   clickhouse.ClientInfo{Products: []struct{ Name, Version string }{{"picket", ""}}},
+		ClientInfo:   clickhouse.ClientInfo{Products: []struct{ Name, Version string }{{"picket", t.Version}}},
 	}
 	if files != nil {
 		o.TLS, _ = files.Config() // says that it is TLS; connections are dialTLS's

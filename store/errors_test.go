@@ -108,9 +108,19 @@ func TestWrongPassword(t *testing.T) {
 }
 
 func TestNotClickHouse(t *testing.T) {
-	s := httptest.NewServer(http.NotFoundHandler())
+	agents := make(chan string, 10)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case agents <- r.UserAgent():
+		default:
+		}
+		http.NotFound(w, r)
+	}))
 	t.Cleanup(s.Close)
-	wantError(t, Config{URL: s.URL, Password: secret.New(password)}, Retry, "an HTTP server answers there, not ClickHouse", "HTTP status 404")
+	wantError(t, Config{URL: s.URL, Password: secret.New(password), Version: "v1.2"}, Retry, "an HTTP server answers there, not ClickHouse", "HTTP status 404")
+	if got := <-agents; !strings.HasPrefix(got, "picket/v1.2 ") {
+		t.Errorf("the server hears from %q", got)
+	}
 }
 
 // Whatever listens at the address, by each protocol that a URL asks for: the error says what it is, and what to write.

@@ -39,7 +39,7 @@ running the pipeline in a process of its own.`,
 			cfg.Kafka.Embedded.Listen, cfg.ClickHouse.Embedded.Listen = kafkaAddr, clickhouseAddr
 			s, err := app.StartServers(cmd.Context(), cfg, e.logger(cfg), e.progress())
 			if err != nil {
-				return classify(inUse(err, "choose other addresses with --kafka and --clickhouse; port 0 takes a free one"))
+				return classify(inUse(err, map[string]string{"kafka.embedded.listen": "--kafka", "clickhouse.embedded.listen": "--clickhouse"}))
 			}
 			fmt.Fprintf(e.stdout, "kafka:      %s\nclickhouse: %s\n", cfg.Kafka.Brokers[0], cfg.ClickHouse.URL)
 			<-cmd.Context().Done()

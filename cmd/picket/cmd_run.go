@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -88,7 +87,7 @@ func (e *env) runPipeline(ctx context.Context, cfg *config.Config) error {
 		if ctx.Err() != nil {
 			return nil // told to stop while starting
 		}
-		return classify(inUse(err, "the addresses are set by admin.listen, kafka.embedded.listen and clickhouse.embedded.listen; port 0 takes a free one"))
+		return classify(inUse(err, nil))
 	}
 	if ownBroker {
 		log.Info("send events: picket tap --brokers " + cfg.Kafka.Brokers[0] + " -- <command of an MCP server>")
@@ -134,12 +133,17 @@ func classify(err error) error {
 	return err
 }
 
-// inUse adds how to choose another port to an error about one that is taken.
-func inUse(err error, hint string) error {
-	if errors.Is(err, syscall.EADDRINUSE) && !strings.Contains(err.Error(), "admin.listen") {
-		return fmt.Errorf("%w (%s)", err, hint)
+// inUse adds how to choose another address to an error about one that is taken: the option, or the flag that stands for it.
+func inUse(err error, flags map[string]string) error {
+	var taken *app.TakenError
+	if !errors.As(err, &taken) {
+		return err
 	}
-	return err
+	where := "in " + taken.Option
+	if flag := flags[taken.Option]; flag != "" {
+		where = "with " + flag
+	}
+	return fmt.Errorf("%w (choose another address %s; port 0 takes a free one)", err, where)
 }
 
 // logger writes to standard error as the configuration says.

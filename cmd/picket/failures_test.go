@@ -153,18 +153,28 @@ func pki(t *testing.T) kafkatest.PKI {
 
 func TestPortsInUse(t *testing.T) {
 	busy := taken(t)
+	// The one option or flag that chose the address is named, and none of the others.
+	refused := func(t *testing.T, option string, args ...string) {
+		t.Helper()
+		e := picket(t, args...)
+		e.want(t, exitUnavailable, busy, "in use", option, "port 0 takes a free one")
+		for _, other := range []string{"admin.listen", "kafka.embedded.listen", "clickhouse.embedded.listen", "--kafka", "--clickhouse"} {
+			if other != option && strings.Contains(e.stderr, other) {
+				t.Errorf("%s is taken, and %s is named: %s", option, other, e.stderr)
+			}
+		}
+	}
 	t.Run("admin", func(t *testing.T) {
-		picket(t, "run", "-c", setting(t, "admin: {listen: '"+busy+"'}")).want(t, exitUnavailable, busy+" is taken", "admin.listen", "port 0")
+		refused(t, "admin.listen", "run", "-c", setting(t, "admin: {listen: '"+busy+"'}"))
 	})
 	t.Run("kafka", func(t *testing.T) {
-		picket(t, "run", "-c", setting(t, "kafka: {embedded: {listen: '"+busy+"'}}")).
-			want(t, exitUnavailable, "embedded broker", busy+" is taken", "kafka.embedded.listen", "port 0")
-		picket(t, "embedded", "--kafka", busy, "-c", setting(t, "")).want(t, exitUnavailable, busy+" is taken", "--kafka")
+		refused(t, "kafka.embedded.listen", "run", "-c", setting(t, "kafka: {embedded: {listen: '"+busy+"'}}"))
+		refused(t, "--kafka", "embedded", "--kafka", busy, "-c", setting(t, ""))
 	})
 	t.Run("clickhouse", func(t *testing.T) {
 		engine(t)
-		picket(t, "run", "-c", setting(t, "clickhouse: {embedded: {listen: '"+busy+"'}}")).
-			want(t, exitUnavailable, "embedded ClickHouse", busy, "in use", "clickhouse.embedded.listen", "port 0")
+		refused(t, "clickhouse.embedded.listen", "run", "-c", setting(t, "clickhouse: {embedded: {listen: '"+busy+"'}}"))
+		refused(t, "--clickhouse", "embedded", "--kafka", "127.0.0.1:0", "--clickhouse", busy, "-c", setting(t, ""))
 	})
 }
 

@@ -129,7 +129,10 @@ func TestRunStops(t *testing.T) {
 	engine(t)
 	conf := setting(t, "kafka: {embedded: {listen: '127.0.0.1:0'}}\nclickhouse: {embedded: {listen: '127.0.0.1:0'}}")
 	p := start(t, "picket", "run", "-c", conf)
-	p.says(t, `(picket is running)`)
+	p.says(t, `(picket is running)" version=\S+ roles=store,detect,correlate,notify rules=\d+ alerts_to="clickhouse,preview .nobody is told.*" brokers=127\S+ clickhouse=http://127\S+ admin=http://127`)
+	if n := strings.Count(p.out.String(), "brought the tables to this version"); n != 1 {
+		t.Errorf("the first start says %d times what it did to the tables", n)
+	}
 	ready(t, p.says(t, `admin server is up" url=(\S+)`))
 
 	// A second process keeps its hands off the data, and says whose it is.

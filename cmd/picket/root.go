@@ -205,6 +205,7 @@ func (e *env) config() (*config.Config, error) {
 	if err := e.refuse(path, problems); err != nil {
 		return nil, err
 	}
+	cfg.Version = buildVersion().Version
 	if !e.warned {
 		for _, w := range cfg.Warnings {
 			fmt.Fprintf(e.stderr, "warning: %s\n", w)

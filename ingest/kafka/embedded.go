@@ -66,7 +66,7 @@ func StartEmbedded(o EmbeddedOptions) (*Embedded, error) {
 	if err != nil {
 		lock.Close()
 		if errors.Is(err, syscall.EADDRINUSE) {
-			return nil, fmt.Errorf("start the embedded broker: %s is taken by another program; choose another port, or 0 for a free one: %w", o.Addr, syscall.EADDRINUSE)
+			return nil, fmt.Errorf("start the embedded broker: %s is taken by another program: %w", o.Addr, syscall.EADDRINUSE)
 		}
 		return nil, fmt.Errorf("start the embedded broker in %s: %w", o.Dir, err)
 	}

@@ -132,8 +132,25 @@ func (a *App) start(ctx context.Context, tell []alerting.Destination) error {
 	a.roles.Go(func() error { boundMemory(ctx); return nil })
 	w := &watcher{cfg: a.cfg, log: a.log, metrics: a.metrics, rules: a.opt.Rules, apply: a.inForce}
 	a.roles.Go(func() error { w.run(ctx, a.opt.Reload); return nil })
-	a.log.Info("picket is running", "roles", strings.Join(a.cfg.Roles, ","), "rules", len(a.opt.Rules.Rules()))
+	url, _, _ := strings.Cut(a.cfg.ClickHouse.URL, "?")
+	a.log.Info("picket is running", "version", a.cfg.Version, "roles", strings.Join(a.cfg.Roles, ","), "rules", len(a.opt.Rules.Rules()),
+		"alerts_to", a.alertsTo(tell), "brokers", strings.Join(a.cfg.Kafka.Brokers, ","), "clickhouse", url, "admin", a.AdminURL())
 	return nil
+}
+
+// alertsTo names who hears of alerts, in the words of the log.
+func (a *App) alertsTo(tell []alerting.Destination) string {
+	if !slices.Contains(a.cfg.Roles, role.Notify) {
+		return "others tell: this process has no notify role"
+	}
+	names := []string{"clickhouse"}
+	for _, d := range tell {
+		names = append(names, d.Name())
+	}
+	if !a.tells {
+		return strings.Join(names, ",") + " (nobody is told: alerting has no destination)"
+	}
+	return strings.Join(names, ",")
 }
 
 // inForce counts by a rule set from now on, and hands it to the roles.
@@ -329,8 +346,8 @@ func (a *App) openStore(ctx context.Context) (*store.DB, error) {
 		_ = db.Close()
 		return nil, err
 	}
-	for _, m := range done {
-		a.log.Info("clickhouse: tables are as this version has them", "migration", m.Name)
+	if len(done) > 0 {
+		a.log.Info("clickhouse: brought the tables to this version", "database", db.Database(), "migrations", len(done), "last", done[len(done)-1].Name)
 	}
 	return db, nil
 }

@@ -36,13 +36,13 @@ func TestPreviewBesideADestination(t *testing.T) {
 
 // A configured webhook is a destination, posts signed JSON, and needs no preview page beside it.
 func TestWebhookIsConfigured(t *testing.T) {
-	var signature, posted string
+	var signature, posted, agent string
 	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			t.Error(err)
 		}
-		signature, posted = r.Header.Get("Picket-Signature"), string(body)
+		signature, posted, agent = r.Header.Get("Picket-Signature"), string(body), r.UserAgent()
 	}))
 	defer receiver.Close()
 	dir := t.TempDir()
@@ -57,6 +57,7 @@ func TestWebhookIsConfigured(t *testing.T) {
 	if problems != nil {
 		t.Fatal(problems)
 	}
+	cfg.Version = "v1.2"
 	if shown := fmt.Sprintf("%v", cfg.Alerting); strings.Contains(shown, "t0psecret") || strings.Contains(shown, "signing-key-1") {
 		t.Error("the configuration shows its secrets:", shown)
 	}
@@ -71,5 +72,28 @@ func TestWebhookIsConfigured(t *testing.T) {
 	at, sig, _ := strings.Cut(strings.TrimPrefix(signature, "t="), ",v1=")
 	if sig != alerting.Sign(secret.New("signing-key-1"), at, []byte(posted)) || !strings.Contains(posted, alerting.IncidentSchema) {
 		t.Errorf("signature %q of %s", signature, posted)
+	}
+	if agent != "picket/v1.2" {
+		t.Errorf("the receiver hears from %q", agent)
+	}
+}
+
+// The first line of a run names who hears of alerts, and says it when that is nobody.
+func TestAlertsTo(t *testing.T) {
+	for _, tt := range []struct {
+		roles, webhook, want string
+	}{
+		{"store,notify", "http://127.0.0.1:1/in?k=t0psecret", "clickhouse,webhook"},
+		{"notify", "", "clickhouse,preview (nobody is told: alerting has no destination)"},
+		{"store", "http://127.0.0.1:1/in", "others tell: this process has no notify role"},
+	} {
+		cfg := config.Default()
+		cfg.Roles = strings.Split(tt.roles, ",")
+		cfg.Alerting.Webhook.URL = config.NewSecret(tt.webhook)
+		a := &App{cfg: cfg}
+		tell, err := a.destinations()
+		if got := a.alertsTo(tell); err != nil || got != tt.want {
+			t.Errorf("%q, %v; want %q", got, err, tt.want)
+		}
 	}
 }

@@ -33,10 +33,23 @@ const (
 	usualClickHouse = "127.0.0.1:8123"
 )
 
-// listen starts a server at the configured address; without one at the usual address, or on a free port.
-func listen(configured, usual string, log *slog.Logger, start func(addr string) error) error {
+// TakenError is an address that another program has, with the option that chose it.
+type TakenError struct {
+	Option string
+	Err    error
+}
+
+func (e *TakenError) Error() string { return e.Err.Error() }
+func (e *TakenError) Unwrap() error { return e.Err }
+
+// listen starts a server at the address that an option configures; without one at the usual address, or on a free port.
+func listen(option, configured, usual string, log *slog.Logger, start func(addr string) error) error {
 	if configured != "" {
-		return start(configured)
+		err := start(configured)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return &TakenError{option, err}
+		}
+		return err
 	}
 	err := start(usual)
 	if !errors.Is(err, syscall.EADDRINUSE) {
@@ -59,7 +72,7 @@ func StartServers(ctx context.Context, c *config.Config, log *slog.Logger, progr
 		}
 	}()
 	if len(c.Kafka.Brokers) == 0 {
-		err = listen(c.Kafka.Embedded.Listen, usualKafka, log, func(addr string) (err error) {
+		err = listen("kafka.embedded.listen", c.Kafka.Embedded.Listen, usualKafka, log, func(addr string) (err error) {
 			s.Broker, err = kafka.StartEmbedded(kafka.EmbeddedOptions{Dir: filepath.Join(c.DataDir, "kafka"), Addr: addr, Logger: quiet(log)})
 			return err
 		})
@@ -88,7 +101,7 @@ func StartServers(ctx context.Context, c *config.Config, log *slog.Logger, progr
 		if err != nil {
 			return s, err
 		}
-		if err := listen(c.ClickHouse.Embedded.Listen, usualClickHouse, log, s.Engine.Start); err != nil {
+		if err := listen("clickhouse.embedded.listen", c.ClickHouse.Embedded.Listen, usualClickHouse, log, s.Engine.Start); err != nil {
 			return s, err
 		}
 		c.ClickHouse.URL = s.Engine.URL()

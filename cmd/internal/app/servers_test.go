@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"log/slog"
 	"net"
 	"testing"
@@ -25,14 +26,15 @@ func TestUsualAddress(t *testing.T) {
 		return err
 	}
 	log := slog.New(slog.DiscardHandler)
-	if err := listen("", busy, log, open); err != nil || at == "" || at == busy {
+	if err := listen("x.listen", "", busy, log, open); err != nil || at == "" || at == busy {
 		t.Errorf("listens at %q: %v", at, err)
 	}
 	free := at
-	if err := listen("", free, log, open); err != nil || at != free {
+	if err := listen("x.listen", "", free, log, open); err != nil || at != free {
 		t.Errorf("the usual address is free, and it listens at %q: %v", at, err)
 	}
-	if err := listen(busy, free, log, open); err == nil {
-		t.Error("a configured address that is taken is no mistake")
+	var taken *TakenError
+	if err := listen("x.listen", busy, free, log, open); !errors.As(err, &taken) || taken.Option != "x.listen" {
+		t.Errorf("a configured address that is taken: %v", err)
 	}
 }

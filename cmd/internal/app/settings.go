@@ -32,7 +32,7 @@ func StoreConfig(c *config.Config) store.Config {
 	s := store.Config{
 		URL: c.ClickHouse.URL, User: c.ClickHouse.User, Password: secret.New(c.ClickHouse.Password.Reveal()),
 		Database: c.ClickHouse.Database, Compression: store.Compression(c.ClickHouse.Compression),
-		ReadTimeout: c.ClickHouse.InsertTimeout,
+		ReadTimeout: c.ClickHouse.InsertTimeout, Version: c.Version,
 	}
 	if t := c.ClickHouse.TLS; t.Enabled || strings.HasPrefix(s.URL, "https://") {
 		s.TLS = store.TLS{CAFile: t.CAFile, CertFile: t.CertFile, KeyFile: t.KeyFile, ServerName: t.ServerName, MinVersion: uint16(t.MinVersion)}

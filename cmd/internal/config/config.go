@@ -25,6 +25,8 @@ type Config struct {
 	Limits     Limits     `yaml:"limits" doc:"What detection carries at most, so that memory stays bounded whatever comes in. What is beyond is shed, the mildest rules first, and counted."`
 	Alerting   Alerting   `yaml:"alerting" doc:"Who is told."`
 
+	// Version is that of the program, which names itself to servers.
+	Version string
 	// Path is the file that was read, empty for the defaults alone.
 	Path string
 	// Warnings are not wrong enough to refuse.
@@ -167,6 +169,14 @@ type Webhook struct {
 	URLFile        string `yaml:"url_file" format:"path" secret:"URL" doc:"File that holds the URL."`
 	SigningKey     Secret `yaml:"signing_key" unset:"not signed" doc:"Key of the header Picket-Signature, by which the receiver knows who posts. Better: signing_key_file or ${VARIABLE}."`
 	SigningKeyFile string `yaml:"signing_key_file" format:"path" secret:"SigningKey" doc:"File that holds the signing key."`
+}
+
+// Agent is how the program names itself: picket/VERSION.
+func (c *Config) Agent() string {
+	if c.Version == "" {
+		return "picket"
+	}
+	return "picket/" + c.Version
 }
 
 // Default is the configuration of an empty file, before Load fills in what
