@@ -14,7 +14,7 @@ func TestCursorsSeeWhatAFreshOneSees(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := rs.ByID(rapid.SampledFrom([]string{"TT-06", "TT-07", "TT-08", "TT-09", "TT-10", "TT-11", "TT-19", "TT-20", "TT-21", "TT-03"}).Draw(t, "rule"))
 		d, window := &r.Detector, r.Detector.Window.Milliseconds()
-		c := cursor{meter: newMeter(d)}
+		c := moving{cursor: &cursor{meter: newMeter(d)}}
 		if m, ok := c.meter.(*ordered); ok {
 			m.most = rapid.SampledFrom([]int{2, 8, 1000}).Draw(t, "log")
 		}
@@ -30,14 +30,14 @@ func TestCursorsSeeWhatAFreshOneSees(t *testing.T) {
 				if dup {
 					continue
 				}
-				c.on(&points).back(points.first(at))
+				c.on(c.cursor, &points).back(points.first(at))
 				points.put([]point{p}, []spot{where})
 			case op < 8 && points.len() > 0:
 				n := points.first(max(floor, now-2*window) + 1)
 				if n > 0 {
 					all := points.reader()
 					floor = all.time(n - 1)
-					c.on(&points).shift(n)
+					c.on(c.cursor, &points).shift(n)
 					points.drop(n)
 				}
 			}
@@ -50,10 +50,10 @@ func TestCursorsSeeWhatAFreshOneSees(t *testing.T) {
 				continue
 			}
 			end := points.first(at + 1)
-			c.on(&points).seek(end, at-window)
+			c.on(c.cursor, &points).seek(end, at-window)
 			got, ok := c.meter.holds(at - window)
-			fresh := cursor{meter: newMeter(d)}
-			fresh.on(&points).seek(end, at-window)
+			fresh := moving{cursor: &cursor{meter: newMeter(d)}}
+			fresh.on(fresh.cursor, &points).seek(end, at-window)
 			if want, on := fresh.meter.holds(at - window); ok != on || ok && got != want {
 				t.Fatalf("%s at %d of %d points: %v %t, a fresh one %v %t", r.Info.Name, end, points.len(), got, ok, want, on)
 			}
@@ -91,13 +91,13 @@ func TestALatePointCostsWhatCameAfterIt(t *testing.T) {
 		r := rs.ByID(id)
 		window := r.Detector.Window.Milliseconds()
 		s := &spy{meter: newMeter(&r.Detector)}
-		c := cursor{meter: s}
+		c := moving{cursor: &cursor{meter: s}}
 		points := series{arena: new(arena), layout: wide}
 		put := func(p point) {
 			where, _ := points.find(&p, spot{})
-			c.on(&points).back(points.first(p.time()))
+			c.on(c.cursor, &points).back(points.first(p.time()))
 			points.put([]point{p}, []spot{where})
-			c.on(&points)
+			c.on(c.cursor, &points)
 		}
 		for i := range n {
 			p := point{stamp: int64(i)*window/n<<8 | int64(i%len(r.streams)), id: uint64(i), value: uint64(i)}

@@ -12,7 +12,7 @@ type counted struct {
 	count int32
 }
 
-const minTally = 8
+const minTally = 4
 
 func (t *tally) add(value uint64) {
 	if 2*t.n >= len(t.slots) {
@@ -69,7 +69,7 @@ func (t *tally) grow() {
 }
 
 func (t *tally) reset() {
-	if len(t.slots) > 128*minTally {
+	if len(t.slots) > 256*minTally {
 		t.slots = nil // one large group does not make every small one slow
 	}
 	clear(t.slots)

@@ -82,6 +82,7 @@ type ruleState struct {
 	left               bool   // it is no rule of the set any more
 	until              int64  // watermark from which on a rule that left takes nothing
 	scratch            cursor // for groups with few points, which have none of their own
+	moving             moving
 	window             int64
 	bucket             int64
 	pane               int64

@@ -200,7 +200,7 @@ func (w *Windows) enter(g *window, points []point) (low, high int64, ok bool) {
 		return 0, 0, false
 	}
 	if c := g.cursor(); c != nil && (spots[0] != end || newest.time() == added[0].time()) {
-		c.on(&s).back(s.first(added[0].time()))
+		g.rule.moving.on(c, &s).back(s.first(added[0].time()))
 	}
 	s.put(added, spots)
 	g.keep(&s)
@@ -262,7 +262,7 @@ func (w *Windows) forget(g *window, n int) {
 	w.hold(g, -n)
 	s := g.series()
 	if c := g.cursor(); c != nil {
-		c.on(&s).shift(n)
+		g.rule.moving.on(c, &s).shift(n)
 	}
 	s.drop(n)
 	g.keep(&s)

@@ -11,20 +11,25 @@ type cursor struct {
 	meter        meter
 	base, lo, hi int
 	before       int64 // time of the point before base
+}
 
+// moving is a cursor at work. Those of a rule take turns: what a group keeps is small.
+type moving struct {
+	*cursor
 	head, tail reader // at hi and at lo
 	point      point  // that a meter takes
 }
 
-// on says what the points are; it comes before everything else, and again when they changed.
-func (c *cursor) on(s *series) *cursor {
-	c.head = s.reader()
+// on says whose turn it is, and what the points are; it comes before everything else, and again
+// when they changed.
+func (c *moving) on(of *cursor, s *series) *moving {
+	c.cursor, c.head = of, s.reader()
 	c.tail = c.head
 	return c
 }
 
 // seek makes the cursor stand on the window that ends before hi and begins behind low.
-func (c *cursor) seek(hi int, low int64) {
+func (c *moving) seek(hi int, low int64) {
 	c.back(hi)
 	if c.hi == 0 || c.head.time(c.hi-1) <= low || c.base > 0 && c.before > low {
 		c.start(c.head.first(low + 1))
@@ -46,7 +51,7 @@ func (c *cursor) seek(hi int, low int64) {
 }
 
 // leave gives up the oldest point.
-func (c *cursor) leave(i int) {
+func (c *moving) leave(i int) {
 	c.point = c.tail.point(i)
 	c.meter.drop(&c.point, oldest)
 }
@@ -57,7 +62,7 @@ func (c *cursor) start(at int) {
 }
 
 // back gives up what lies behind hi, before the points there change.
-func (c *cursor) back(hi int) {
+func (c *moving) back(hi int) {
 	for c.hi > hi {
 		c.hi--
 		c.point = c.head.point(c.hi)
@@ -68,7 +73,7 @@ func (c *cursor) back(hi int) {
 }
 
 // shift follows the loss of the n oldest points, before they go.
-func (c *cursor) shift(n int) {
+func (c *moving) shift(n int) {
 	if c.hi < n {
 		c.start(n)
 	}
@@ -80,17 +85,18 @@ func (c *cursor) shift(n int) {
 }
 
 // cursor is the group's own, or where it has few points one that begins anew.
-func (w *Windows) cursor(g *window, s *series, points int) *cursor {
-	if c := g.cursor(); c != nil {
-		return c.on(s)
+func (w *Windows) cursor(g *window, s *series, points int) *moving {
+	c := g.cursor()
+	switch {
+	case c != nil:
+	case points < w.opts.many:
+		c = &g.rule.scratch
+		c.start(0)
+	default:
+		c = &cursor{meter: newMeter(&g.rule.Detector)}
+		g.activate().cursor = c
 	}
-	if points < w.opts.many {
-		g.rule.scratch.start(0)
-		return g.rule.scratch.on(s)
-	}
-	m := g.activate()
-	m.cursor = &cursor{meter: newMeter(&g.rule.Detector)}
-	return m.cursor.on(s)
+	return g.rule.moving.on(c, s)
 }
 
 // judge looks at every event with time in [from, until) and fires the buckets of those
@@ -106,7 +112,7 @@ func (w *Windows) judge(g *window, from, until int64, in batch) {
 	if i == n {
 		return
 	}
-	var c *cursor
+	var c *moving
 	var ahead forward
 	var low reader
 	lo := 0
