@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -66,6 +67,10 @@ func StartServers(ctx context.Context, c *config.Config, log *slog.Logger, progr
 	defer func() {
 		if errors.Is(err, syscall.EBUSY) {
 			err = fmt.Errorf("%w: stop that process, or give this one a data_dir of its own", err)
+		}
+		var file *fs.PathError
+		if errors.As(err, &file) && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)) {
+			err = &SetupError{fmt.Errorf("%w: set data_dir to a folder that this user may write", err)}
 		}
 		if err != nil {
 			s.Stop()

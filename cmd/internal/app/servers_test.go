@@ -4,8 +4,29 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"runtime"
+	"strings"
 	"testing"
+
+	"picket/cmd/internal/config"
 )
+
+// A folder that may not be written is the operator's to mend: restarting does not help.
+func TestDataDirThatMayNotBeWritten(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("/sys, where root may make no folder either, is Linux's")
+	}
+	c := config.Default()
+	c.DataDir = "/sys/picket"
+	s, err := StartServers(t.Context(), c, slog.New(slog.DiscardHandler), nil)
+	if err == nil {
+		_ = s.Stop()
+	}
+	var setup *SetupError
+	if !errors.As(err, &setup) || !strings.Contains(err.Error(), "set data_dir to a folder that this user may write") {
+		t.Errorf("got %v", err)
+	}
+}
 
 // TestUsualAddress has another program at the usual address: a free port is taken, and only
 // where the configuration leaves the choice.
