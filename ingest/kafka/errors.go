@@ -230,6 +230,8 @@ func explain(err error, operation, topic, group string) error {
 		hint = "this user may not do that on the cluster; use one with Alter and Create on the cluster, or let an administrator run it"
 	case errors.Is(err, kgo.SASLAuthenticationFailed):
 		hint = "it took user and password before; they are read at the start: replace kafka.sasl.password_file, and restart"
+	case strings.Contains(err.Error(), "remote error: tls"):
+		hint = "the broker refused kafka.tls.cert_file as it is now"
 	case unknownTopic(err) && topic != "":
 		hint = fmt.Sprintf("topic %s does not exist, or this user may not see it; picket topics create makes it", topic)
 	case errors.Is(err, kgo.NotEnoughReplicas), errors.Is(err, kgo.NotEnoughReplicasAfterAppend):

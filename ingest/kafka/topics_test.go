@@ -97,3 +97,17 @@ func TestVerifyRefusesAChangedPartitionCountAndWarnsOfSettings(t *testing.T) {
 		}
 	})
 }
+
+// A user that may not see the topic of the counts is told so: making them again would not help.
+func TestVerifyWithoutTheRecordedCounts(t *testing.T) {
+	brokers := kafkatest.Embedded(t)
+	c := &kgo.Client{Addr: kgo.TCP(brokers...)}
+	res, err := c.CreateTopics(t.Context(), &kgo.CreateTopicsRequest{Topics: []kgo.TopicConfig{{Topic: "raw", NumPartitions: 1, ReplicationFactor: 1}}})
+	if err != nil || res.Errors["raw"] != nil {
+		t.Fatal(err, res)
+	}
+	ps := verify(t, brokers, []kafka.TopicSpec{{Name: "raw", Partitions: 1, Retention: time.Hour, Recorded: true}})
+	if len(ps) == 0 || ps[0].Severity != kafka.Refuse || !strings.Contains(ps[0].Text, "or this user may not read picket.meta") {
+		t.Errorf("got %v", ps)
+	}
+}

@@ -54,7 +54,7 @@ func (t *Topics) Verify(ctx context.Context, specs []TopicSpec) ([]Problem, erro
 			there[m.Name] = m
 		}
 	}
-	recorded := map[string]int{}
+	var recorded map[string]int // nil where its topic cannot be seen
 	if _, ok := there[MetaTopic]; ok {
 		if recorded, err = t.recorded(ctx); err != nil {
 			return nil, err
@@ -122,6 +122,8 @@ func (c *check) partitions(n int, recorded map[string]int) {
 	}
 	want, ok := recorded[c.spec.Name]
 	switch {
+	case recorded == nil:
+		c.add(Refuse, "its partition count (%d) was never recorded, or this user may not read %s. Record it: picket topics create", n, MetaTopic)
 	case !ok:
 		c.add(Refuse, "its partition count (%d) was never recorded, so a later change could not be noticed. Record it: picket topics create", n)
 	case want != n:
