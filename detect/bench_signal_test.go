@@ -86,7 +86,13 @@ func BenchmarkSignals(b *testing.B) {
 				turn()
 			}
 			steps, bytes, records, signals = [4]time.Duration{}, 0, 0, 0
-			before := done
+			held := func() (points uint64) {
+				for _, w := range windows {
+					points += w.Stats().Points
+				}
+				return points
+			}
+			before, points := done, held()
 			b.ReportAllocs()
 			for b.Loop() {
 				turn()
@@ -101,6 +107,7 @@ func BenchmarkSignals(b *testing.B) {
 			b.ReportMetric(float64(bytes)/n, "B-wire/event")
 			b.ReportMetric(float64(records)/n, "records/event")
 			b.ReportMetric(float64(signals)/n, "signals/event")
+			b.ReportMetric(float64(held()-points)/n, "points/event")
 			b.ReportMetric(float64(matched)/float64(len(events)), "matches/event")
 		})
 	}
