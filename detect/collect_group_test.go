@@ -71,10 +71,35 @@ func TestGroupsAreOfTheEventAlone(t *testing.T) {
 			all.Add(ev, matches)
 		}
 		slices.Sort(want)
-		if got := in(all.Packs(0, 0, 1, 3)); !slices.Equal(got, want) || len(want) < 500 {
+		packs := all.Packs(0, 0, 1, 3)
+		if n := oneSignalEach(t, packs, rs.ByID("CG-01"), rs.ByID("CG-02")); n == 0 {
+			t.Fatalf("batch %d: no group of both coalesces: the test shows nothing", batch)
+		}
+		if got := in(packs); !slices.Equal(got, want) || len(want) < 500 {
 			t.Fatalf("batch %d: %d points in groups, want %d; or they are in others", batch, len(got), len(want))
 		}
 	}
+}
+
+// oneSignalEach holds packs to one signal a group, whichever field of a coalesce it is of, and counts
+// those that two rules meet in.
+func oneSignalEach(t *testing.T, packs []Pack, a, b *Rule) (both int) {
+	t.Helper()
+	seen := map[string]bool{}
+	for _, s := range signalsIn(t, packs) {
+		name := fmt.Sprint(s.Tenant, s.Values)
+		if seen[name] {
+			t.Fatalf("two signals of %s", name)
+		}
+		seen[name] = true
+		has := func(r *Rule) bool {
+			return slices.ContainsFunc(s.Rules, func(rp RulePoints) bool { return rp.Rule == r.Hash })
+		}
+		if has(a) && has(b) {
+			both++
+		}
+	}
+	return both
 }
 
 // What an event is called comes back letter by letter, also where it only looks like a UUID.
