@@ -50,6 +50,7 @@ type Windows struct {
 	// marks is the watermark up to which each depth has settled; all are equal but while time moves.
 	marks     []int64
 	watermark int64 // Unix milliseconds; unknownTime until every source reported
+	now       int64 // the watermark; in a replay how far that came, and points go as they went then
 
 	sources  map[int32]*source
 	expected int32 // source partitions that must report before time moves
@@ -126,7 +127,7 @@ func NewWindows(rs *RuleSet, h Hasher, lateness time.Duration, opts WindowOption
 		byID:   make([]*ruleState, 1),
 		gone:   newGone(opts.gone),
 		hasher: h, opts: opts, sources: map[int32]*source{}, tenants: newNames(maxTenants), names: newNames(maxNames),
-		watermark: unknownTime, lateness: lateness.Milliseconds(), waits: map[[16]byte][]waiting{},
+		watermark: unknownTime, now: unknownTime, lateness: lateness.Milliseconds(), waits: map[[16]byte][]waiting{},
 	}
 	w.Reload(nil, rs)
 	return w
@@ -263,10 +264,10 @@ func (w *Windows) Settle(dst []Alert, watermark time.Time) []Alert {
 }
 
 func (w *Windows) settle(dst []Alert, watermark int64) []Alert {
-	if watermark <= w.watermark {
+	if watermark <= w.now {
 		return dst
 	}
-	w.watermark = watermark
+	w.now = watermark
 	for depth := range w.deadlines {
 		queue := &w.deadlines[depth]
 		for {
@@ -290,10 +291,13 @@ func (w *Windows) settle(dst []Alert, watermark int64) []Alert {
 			}
 			w.schedule(&g)
 		}
-		w.marks[depth] = watermark
+		w.marks[depth] = max(w.watermark, watermark)
 	}
 	w.gone.settle(watermark)
-	w.handOver()
+	if watermark > w.watermark {
+		w.watermark = watermark
+		w.handOver()
+	}
 	return dst
 }
 
@@ -343,7 +347,7 @@ func (w *Windows) schedule(g *window) {
 		}
 	}
 	if next == math.MaxInt64 { // nothing is held that counts: let it go at the next move, or when nothing will show it
-		next = max(w.marks[g.rule.plan.depth]+1, g.shownUntil())
+		next = max(min(w.marks[g.rule.plan.depth], w.now)+1, g.shownUntil())
 	}
 	// An earlier deadline stands: it finds the later one.
 	if g.queued != 0 && g.queued <= next {

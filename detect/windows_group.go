@@ -321,7 +321,7 @@ func (w *Windows) bucket(g *window, at int64) *bucket {
 
 // expire settles buckets and drops points that no window can reach any more.
 func (w *Windows) expire(dst []Alert, g *window) []Alert {
-	mark := w.watermark - g.rule.plan.lag
+	mark := w.now - g.rule.plan.lag
 	// One millisecond more: a copy of an event that happened at the watermark may still come on time.
 	s := g.series()
 	n := s.first(mark - max(1, g.rule.window))

@@ -203,7 +203,7 @@ func (f *forward) silent(g *window, end int, at int64) bool {
 
 // decide judges the events that nothing can change any more, of a settled rule.
 func (w *Windows) decide(g *window) {
-	until := w.watermark - g.rule.plan.lag
+	until := w.now - g.rule.plan.lag
 	m := g.activate()
 	from := m.decided
 	if until <= from {
