@@ -15,7 +15,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 
 	"picket/detect/secret"
-	"picket/detect/tlsfile"
+	"picket/internal/tlsfile"
 )
 
 // Compression of what travels to ClickHouse.

@@ -15,7 +15,7 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 
-	"picket/probe"
+	"picket/internal/probe"
 )
 
 // Class says what a failure calls for. Whatever it is, a writer keeps its batch and

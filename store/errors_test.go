@@ -21,7 +21,7 @@ import (
 	"time"
 
 	"picket/detect/secret"
-	"picket/probe/probetest"
+	"picket/internal/probe/probetest"
 	"picket/store/embedded/embeddedtest"
 )
 

@@ -13,7 +13,7 @@ import (
 	"github.com/segmentio/kafka-go/sasl/scram"
 
 	"picket/detect/secret"
-	"picket/detect/tlsfile"
+	"picket/internal/tlsfile"
 )
 
 // Config says how to reach a cluster.

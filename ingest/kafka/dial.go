@@ -11,7 +11,7 @@ import (
 	kgo "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/sasl"
 
-	"picket/detect/tlsfile"
+	"picket/internal/tlsfile"
 )
 
 // rpcTimeout bounds one request to a broker, beyond what it is asked to wait.

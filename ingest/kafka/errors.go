@@ -15,7 +15,7 @@ import (
 
 	kgo "github.com/segmentio/kafka-go"
 
-	"picket/probe"
+	"picket/internal/probe"
 )
 
 type stage int

@@ -13,7 +13,7 @@ import (
 	"picket/detect/secret"
 	"picket/ingest/kafka"
 	"picket/ingest/kafka/kafkatest"
-	"picket/probe/probetest"
+	"picket/internal/probe/probetest"
 )
 
 // Every way to be let in writes and reads a record; every way to be refused says why.

@@ -5,7 +5,7 @@ import (
 	"os"
 	"time"
 
-	"picket/detect/tlsfile"
+	"picket/internal/tlsfile"
 )
 
 // checkTLSFiles reads what the connections will read, and looks whether it is valid now.

@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"picket/ingest/kafka/kafkatest"
-	"picket/probe"
-	"picket/probe/probetest"
+	"picket/internal/probe"
+	"picket/internal/probe/probetest"
 )
 
 func TestLook(t *testing.T) {

@@ -1,6 +1,6 @@
 // Package tlsfile makes client settings for crypto/tls from PEM files, which may be replaced while they
-// are in use: certificates are renewed by programs, every day or hour. It lies beside package secret, below
-// every package that dials, because imports point inward and none of those packages knows another.
+// are in use: certificates are renewed by programs, every day or hour. It lies below
+// every package that dials, because none of those packages knows another.
 package tlsfile
 
 import (
