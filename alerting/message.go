@@ -287,6 +287,9 @@ func EvidenceQuery(a detect.Alert) string {
 			to = e.Time
 		}
 	}
+	if a.Rule.Window == "" || a.Threshold <= 1 {
+		from = from.Add(-detect.MaxPast) // evidence that came late has the time of its arrival, the row its own
+	}
 	// The times let ClickHouse skip most of the table; it keeps milliseconds, cut as here.
 	const ms = "2006-01-02 15:04:05.000"
 	return "SELECT * FROM picket.events\nWHERE time BETWEEN '" + from.UTC().Format(ms) + "' AND '" + to.UTC().Format(ms) + "'\n" +
