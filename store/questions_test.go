@@ -182,3 +182,17 @@ func TestViewsAnswer(t *testing.T) {
 func castNumber(sql string) string {
 	return "SELECT toUInt64(assumeNotNull(x)) FROM (" + strings.Replace(sql, " FROM", " AS x FROM", 1) + ")"
 }
+
+func TestTimelineOfABusyClientHasTheAlert(t *testing.T) {
+	db := migrated(t)
+	story(t, db, []did{
+		{ago: 60 * time.Minute, client: "alice", tool: "list", typ: "tool_call", outcome: "success", times: 28},
+		{ago: 45 * time.Minute, client: "mallory", tool: "drop", typ: "tool_call", outcome: "denied"},
+		{ago: 70 * time.Minute, client: "mallory", tool: "list", typ: "tool_call", outcome: "success", times: 150},
+	})
+	storyAlerts(t, db)
+	got := answer(t, db, "alert_timeline", "tool")
+	if rows := strings.Split(got, "|"); len(rows) != 100 || rows[99] != "drop" {
+		t.Errorf("%d rows, %q: want the hundred events nearest to the alert's, and it among them", len(rows), got)
+	}
+}
