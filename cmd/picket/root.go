@@ -260,7 +260,7 @@ func (e *env) color(w io.Writer) bool {
 
 // countArgs explains arguments that are too few or too many, which cobra only counts.
 func countArgs(cmd *cobra.Command, args []string, err error) error {
-	if s := err.Error(); !strings.HasPrefix(s, "accepts ") && !strings.HasPrefix(s, "unknown command ") {
+	if s := err.Error(); !strings.HasPrefix(s, "accepts ") && !strings.HasPrefix(s, "requires ") && !strings.HasPrefix(s, "unknown command ") {
 		return err // the command's own words
 	}
 	takes := strings.Fields(cmd.Use)[1:]
@@ -269,7 +269,7 @@ func countArgs(cmd *cobra.Command, args []string, err error) error {
 	case len(takes) == 0:
 		msg = fmt.Sprintf("%s takes no arguments, and got %q", cmd.CommandPath(), args[0])
 	case len(args) < len(takes):
-		msg = takes[len(args)] + " is missing"
+		msg = strings.TrimSuffix(takes[len(args)], "...") + " is missing"
 	default:
 		msg = fmt.Sprintf("%q is an argument too many", args[len(takes)])
 	}
