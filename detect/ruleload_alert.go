@@ -100,7 +100,11 @@ func (r *ruleLoad) alert() {
 func (r *ruleLoad) unique() {
 	if id := r.doc.ID; id.n != nil && id.v != "" {
 		if other := r.loader.ids[id.v]; other != nil {
-			r.d.Errorf(id.n, "rule id %s is already used at %s:%d", id.v, other.File, other.Line)
+			hint := ""
+			if strings.HasPrefix(other.File, "builtin:") {
+				hint = "to replace the pack's, give yours another id and name, and set rules.disabled: [" + id.v + "]"
+			}
+			r.d.Report(id.n, fmt.Sprintf("rule id %s is already used at %s:%d", id.v, other.File, other.Line), hint)
 		} else {
 			r.loader.ids[id.v] = r.rule
 		}
