@@ -119,7 +119,9 @@ func (t *target) explainOpen(ctx context.Context, err error, conf *tls.Config) e
 	at, a := "clickhouse at "+t.where(), probe.Look(ctx, t.addr, conf)
 	switch a.Kind {
 	case probe.TLS:
-		return configErrorf(err, "%s: the server expects TLS: write %s", at, t.url(t.native, true))
+		if conf == nil {
+			return configErrorf(err, "%s: the server expects TLS: write %s", at, t.url(t.native, true))
+		}
 	case probe.ClickHouseNative:
 		if !t.native {
 			return configErrorf(err, "%s: %s, not HTTP: write %s, or use the HTTP port (8123, HTTPS 8443)", at, a, t.url(true, a.Secure))

@@ -152,8 +152,10 @@ func (e *connectError) found(a probe.Answer, secure bool) {
 	case probe.HTTP, probe.Other:
 		e.err, e.hint = errors.New(a.String()+", not Kafka"), elsewhere
 	case probe.TLS:
-		e.wrong, e.err = true, errors.New("the broker expects TLS, and plaintext was used")
-		e.hint = "set kafka.tls.enabled, and ca_file if its CA is a private one"
+		if !secure {
+			e.wrong, e.err = true, errors.New("the broker expects TLS, and plaintext was used")
+			e.hint = "set kafka.tls.enabled, and ca_file if its CA is a private one"
+		}
 	case probe.Silent:
 		e.err, e.hint = errors.New(a.String()), "is it a broker's port, is the broker well, and does a firewall or a proxy stand in between?"
 	case probe.Broker, probe.HangsUp:
@@ -164,6 +166,8 @@ func (e *connectError) found(a probe.Answer, secure bool) {
 // refused says why what may be a broker did not go on with us.
 func (e *connectError) refused(a probe.Answer, secure bool) {
 	switch {
+	case e.stage == stageTLS && a.Secure:
+		e.hint = "by now TLS is answered there: the broker, or what stands before it, came up meanwhile"
 	case e.stage == stageTLS && a.Kind == probe.Broker:
 		e.wrong, e.err = true, errors.New("TLS was used, and the broker hung up")
 		e.hint = "the broker does not speak TLS on this port; use its TLS port, or turn kafka.tls.enabled off"

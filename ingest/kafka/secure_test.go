@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -265,4 +267,60 @@ func above(t *testing.T, addr string) string {
 		t.Fatal(err)
 	}
 	return netip.AddrPortFrom(a.Addr(), a.Port()+1).String()
+}
+
+// A broker that comes up between an attempt and the look at what listens there is no mistake in the settings.
+func TestABrokerThatComesUpIsNoMistake(t *testing.T) {
+	t.Parallel()
+	pki, err := kafkatest.NewPKI(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	certFile, keyFile, err := pki.Issue("broker", time.Hour, "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := firstEnds(t, probetest.Says(t, probetest.Kafka(probetest.Broker), pair))
+	err = kafka.Config{Brokers: []string{addr}, TLS: &kafka.TLSConfig{Enabled: true, CAFile: pki.CAFile}, DialTimeout: 2 * time.Second}.Check(t.Context())
+	if err == nil || kafka.Permanent(err) || strings.Contains(err.Error(), "does not speak TLS") {
+		t.Errorf("permanent %t: %v", kafka.Permanent(err), err)
+	}
+}
+
+// firstEnds passes connections on, but for the first.
+func firstEnds(t *testing.T, to string) (addr string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var working sync.WaitGroup
+	t.Cleanup(func() { l.Close(); working.Wait() })
+	working.Go(func() {
+		for n := 0; ; n++ {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", to)
+			if n == 0 || err != nil {
+				in.Close()
+				if err == nil {
+					out.Close()
+				}
+				continue
+			}
+			for _, p := range [][2]net.Conn{{in, out}, {out, in}} {
+				working.Go(func() {
+					_, _ = io.Copy(p[0], p[1])
+					p[0].Close()
+					p[1].Close()
+				})
+			}
+		}
+	})
+	return l.Addr().String()
 }
