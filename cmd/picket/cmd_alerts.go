@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -164,7 +163,7 @@ func newAlertsListCmd(e *env) *cobra.Command {
 				fmt.Fprintf(e.stderr, "there are more: these are the newest %d (--limit)\n", limit)
 			}
 			if asJSON {
-				enc := json.NewEncoder(e.stdout)
+				enc := jsonTo(e.stdout)
 				for i := range alerts {
 					if err := enc.Encode(&alerts[i]); err != nil {
 						return fmt.Errorf("print an alert: %w", err)

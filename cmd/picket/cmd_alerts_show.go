@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -54,7 +53,7 @@ events that it is about. What could act on a terminal is replaced.`,
 				return classify(err)
 			}
 			if asJSON {
-				if err := json.NewEncoder(e.stdout).Encode(&h); err != nil {
+				if err := jsonTo(e.stdout).Encode(&h); err != nil {
 					return fmt.Errorf("print the alert: %w", err)
 				}
 				return nil

@@ -29,7 +29,7 @@ const (
 	idOld      = "oooold22222222222222222222"
 )
 
-const hostileText = "\x1b[31mred\u202e\x07 <!channel>\nforged: line"
+const hostileText = "\x1b[31mred\u202e\u009b2J\x7f\x07 <!channel>\nforged: line"
 
 func newAlerted(t *testing.T) *alerted {
 	t.Helper()
@@ -137,10 +137,10 @@ func TestAlertsEscapeWhatIsStored(t *testing.T) {
 	}
 	for _, args := range [][]string{{"list"}, {"list", "--json"}, {"show", idHostile}, {"show", idHostile, "--json"}, {"ack", idHostile}} {
 		e := a.run(args...)
-		if e.code != exitOK || !strings.Contains(e.stdout, "red") || strings.ContainsAny(e.stdout, "\x1b\x07") {
+		if e.code != exitOK || !strings.Contains(e.stdout, "red") || strings.ContainsAny(e.stdout, "\x1b\x07\x7f\u009b\u202e") {
 			t.Errorf("%s: code %d, %q", args, e.code, e.stdout)
 		}
-		if args[len(args)-1] != "--json" && (strings.Contains(e.stdout, "\u202e") || strings.Contains(e.stdout, "\nforged")) {
+		if args[len(args)-1] != "--json" && strings.Contains(e.stdout, "\nforged") {
 			t.Errorf("%s: %q", args, e.stdout)
 		}
 	}

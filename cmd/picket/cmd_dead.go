@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -196,7 +195,7 @@ func (e *env) deadLetters(ctx context.Context, cfg *config.Config, stored bool) 
 
 func listLetters(out io.Writer, letters []*letter, asJSON bool) error {
 	if asJSON {
-		enc := json.NewEncoder(out)
+		enc := jsonTo(out)
 		for _, l := range letters {
 			if err := enc.Encode(l); err != nil {
 				return fmt.Errorf("print a dead letter: %w", err)
