@@ -28,7 +28,8 @@ func newExplainCmd(e *env) *cobra.Command {
 		},
 		ValidArgsFunction: e.completeRules,
 		Long: `Explain says when a rule fires, prints its conditions, and how they are evaluated. With
-a file of events, one a line in any accepted format, it prints for each what every condition saw and said.
+a file of events, one a line in any accepted format, it prints for each what every condition saw and said;
+the exit code is 1 when none could be read.
 
 What it prints of events is raw: their values as they came, without pseudonyms. It is meant for the terminal
 of whoever may read the events anyway.`,
@@ -68,10 +69,11 @@ of whoever may read the events anyway.`,
 	return cmd
 }
 
-// explainEvents prints one trace for each line.
+// explainEvents prints one trace for each line, and is an error where none could be read.
 func explainEvents(w io.Writer, rs *detect.RuleSet, rule *detect.Rule, decoder *ingest.Decoder, lateness time.Duration, in io.Reader) error {
 	matcher, scanner := detect.NewMatcher(rs), detect.NewScanner()
 	var ev detect.Event
+	seen, rejected := 0, 0
 	lines := bufio.NewReaderSize(in, 1<<16)
 	for n := 1; ; n++ {
 		line, err := lines.ReadBytes('\n')
@@ -80,8 +82,10 @@ func explainEvents(w io.Writer, rs *detect.RuleSet, rule *detect.Rule, decoder *
 		}
 		if text := strings.TrimSpace(string(line)); text != "" {
 			var b strings.Builder
+			seen++
 			fmt.Fprintf(&b, "line %d: ", n)
 			if err := decoder.Decode(&ev, ingest.Record{Topic: "explain", Offset: int64(n), Value: []byte(text)}); err != nil {
+				rejected++
 				fmt.Fprintf(&b, "%v\n", err)
 			} else {
 				ev.Append = ev.Claimed // exceptions end by the event's time
@@ -95,7 +99,7 @@ func explainEvents(w io.Writer, rs *detect.RuleSet, rule *detect.Rule, decoder *
 			}
 		}
 		if errors.Is(err, io.EOF) {
-			return nil
+			return readable(seen, rejected)
 		}
 	}
 }

@@ -72,7 +72,7 @@ stands for all rules. --json prints every difference.`,
 				return fmt.Errorf("replay %s: %w", args[0], err)
 			}
 			now := runs[0].finish()
-			if err := runs[0].judged(); err != nil {
+			if err := readable(runs[0].lines, runs[0].rejected); err != nil {
 				return fmt.Errorf("replay %s: %w", args[0], err)
 			}
 			if before == "" {
@@ -209,13 +209,13 @@ func (r *replay) finish() []detect.Alert {
 	return alerts
 }
 
-// judged is an error when there was no event at all: no alert would look like a good answer.
-func (r *replay) judged() error {
+// readable is an error when there was no event at all: no alert, or no line, would look like a good answer.
+func readable(lines, rejected int) error {
 	switch {
-	case r.lines == 0:
+	case lines == 0:
 		return errors.New("there is no event in it")
-	case r.rejected == r.lines:
-		return fmt.Errorf("none of %s could be read: events are one a line ('jq -c' makes them so), in a format that docs/events.md has", count(r.lines, "line"))
+	case rejected == lines:
+		return fmt.Errorf("none of %s could be read: events are one a line ('jq -c' makes them so), in a format that docs/events.md has", count(lines, "line"))
 	}
 	return nil
 }
