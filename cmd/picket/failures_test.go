@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -316,4 +317,18 @@ func TestClickHouseAway(t *testing.T) {
 		t.Errorf("a role that waits needs no restart: %v %v", res, err)
 	}
 	p.stop(t)
+}
+
+// What a server says in an error does not act on a terminal.
+func TestAServersErrorIsEscaped(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-ClickHouse-Exception-Code", "497")
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprint(w, "Code: 497. DB::Exception: \x1b[31mred\u009b2J. (ACCESS_DENIED)")
+	}))
+	t.Cleanup(server.Close)
+	e := picket(t, "alerts", "list", "-c", setting(t, "clickhouse: {url: '"+server.URL+"'}"))
+	if e.code == exitOK || !strings.Contains(e.stderr, "red") || strings.ContainsAny(e.stderr, "\x1b\u009b") {
+		t.Errorf("code %d: %q", e.code, e.stderr)
+	}
 }

@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return exitCode(ctx, err, cmd, e.started, stderr)
 }
 
-// exitCode prints what cmd ended with, once, and says how the process ends.
+// exitCode prints what cmd ended with, once, and says how the process ends. Errors may quote what a server said.
 func exitCode(ctx context.Context, err error, cmd *cobra.Command, started bool, stderr io.Writer) int {
 	var exit *exitError
 	switch {
@@ -66,7 +66,7 @@ func exitCode(ctx context.Context, err error, cmd *cobra.Command, started bool, 
 		return exitOK
 	case errors.As(err, &exit):
 		if exit.err != nil {
-			fmt.Fprintf(stderr, "picket: %v\n", err)
+			fmt.Fprintf(stderr, "picket: %s\n", escape([]byte(err.Error())))
 		}
 		return exit.code
 	case !started:
@@ -75,7 +75,7 @@ func exitCode(ctx context.Context, err error, cmd *cobra.Command, started bool, 
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return exitInterrupted
 	default:
-		fmt.Fprintf(stderr, "picket: %v\n", err)
+		fmt.Fprintf(stderr, "picket: %s\n", escape([]byte(err.Error())))
 		return exitFailure
 	}
 }
