@@ -330,8 +330,8 @@ func (w *Windows) window(rule *ruleState, key windowKey, points int) (window, bo
 // schedule queues the next time at which the group has something to judge, settle or drop.
 func (w *Windows) schedule(g *window) {
 	buckets, lag := g.buckets(), g.rule.plan.lag
-	if g.queued != 0 && len(buckets) == 0 && !g.rule.plan.settled {
-		return // points that come do not make it earlier
+	if g.queued != 0 && len(buckets) == 0 && !g.rule.plan.settled && g.shownUntil() == unknownTime {
+		return // points that come do not make it earlier, unless only evidence was waiting
 	}
 	next := int64(math.MaxInt64)
 	for _, b := range buckets {

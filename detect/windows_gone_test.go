@@ -95,3 +95,31 @@ func TestEvidenceStaysForItsBucket(t *testing.T) {
 		t.Errorf("%d groups and %d pieces of evidence are left", f.w.Groups(), f.w.evidence)
 	}
 }
+
+// What comes to a group that waits with its evidence goes in its time all the same.
+func TestPointsGoBeforeTheEvidenceThatWaits(t *testing.T) {
+	rs := loadText(t, ruleLines("{id: XG-02, name: x.h, match: {type: authentication}, distinct: {field: actor.client_id, count: {gte: 2}, window: 1m, group_by: [net.ip]}, suppress: {for: 1h}}"))
+	rule := rs.Rules()[0]
+	f := &feeder{w: NewWindows(rs, plainHasher{}, 0, WindowOptions{})}
+	ms := TestStart.UnixMilli()
+	f.begin++
+	f.w.Observe(nil, &Signal{
+		Begin: f.begin, End: f.begin + 1, Tenant: "default", Group: [16]byte{1}, Values: []GroupValue{{Field: "net.ip", Value: "a"}},
+		Events:   []SignalEvent{{Time: ms, Append: ms, Identity: uint64(f.begin)}},
+		Rules:    []RulePoints{{Rule: rule.Hash, Points: []Point{{Value: 9}}, Evidence: make([]EvidenceRule, 1)}},
+		Evidence: []SignalEvidence{{EventID: "early"}},
+	})
+	f.w.Settle(nil, TestStart.Add(5*time.Minute))
+	if f.w.Groups() != 1 || f.w.held != 0 {
+		t.Fatalf("%d groups hold %d points", f.w.Groups(), f.w.held)
+	}
+	most := 0
+	for at := 10 * time.Minute; at < 50*time.Minute; at += time.Second {
+		f.point(rule, 1, at, 0, 9)
+		f.w.Settle(nil, TestStart.Add(at))
+		most = max(most, f.w.held)
+	}
+	if most > 3*60 {
+		t.Errorf("%d points are held of a window of 60", most)
+	}
+}
