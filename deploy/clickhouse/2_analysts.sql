@@ -17,7 +17,9 @@ GRANT SELECT ON picket.v_rule_noise TO picket_analyst;
 -- Acknowledging (`picket alerts ack`) is adding a row; nothing else may be written.
 CREATE ROLE IF NOT EXISTS picket_responder;
 GRANT picket_analyst TO picket_responder;
-GRANT INSERT ON picket.alert_actions TO picket_responder;
+-- Not `at`: the server says when, so that nobody can have the last word for ever. Name and tenant are as they are written:
+-- a row policy bounds what is read, and responders are trusted with every tenant.
+GRANT INSERT(tenant, alert_id, state, actor, note) ON picket.alert_actions TO picket_responder;
 
 -- One question must not starve the writer. readonly = 2 lets a client choose its format and time zone, not leave these
 -- bounds; it would refuse the INSERT of responders, whose limits are the same without it.
