@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
 	"iter"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/fstest"
@@ -410,42 +408,6 @@ func (k *bench) start(run func(context.Context) error) (stop func()) {
 	}
 }
 
-// pass lets the fake time of a synctest bubble go by.
-func pass(d time.Duration) { <-time.After(d) }
-
-// lines keeps log lines.
-type lines struct {
-	mu  sync.Mutex
-	all []string
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.all = append(l.all, string(b))
-	return len(b), nil
-}
-
-type line struct {
-	Msg     string
-	Attempt int
-	Wait    time.Duration
-	From    int64
-}
-
-func (l *lines) with(msg string) (out []line) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, s := range l.all {
-		var x line
-		if json.Unmarshal([]byte(s), &x) == nil && strings.HasPrefix(x.Msg, msg) {
-			out = append(out, x)
-		}
-	}
-	return out
-}
-
-// failure is an event that the rule counts.
 func failure(partition int32, id int, ip string) kafka.Record {
 	return kafka.Record{Topic: "events", Partition: partition, Value: fmt.Appendf(nil,
 		`{"schema":"picket.event/1","id":"e-%d","time":%q,"type":"authentication","outcome":"failure","server":{"name":"s","instance":"i"},"net":{"ip":%q}}`,
