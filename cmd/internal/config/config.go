@@ -135,7 +135,7 @@ type Batch struct {
 
 type Limits struct {
 	MatchesPerEvent int `yaml:"matches_per_event" min:"1" max:"100000" doc:"Matches that the events of a batch may have on average."`
-	WindowGroups    int `yaml:"window_groups" min:"1000" max:"16000000" doc:"Groups that the windows of one partition of signals may hold."`
+	WindowGroups    int `yaml:"window_groups" min:"1000" max:"16000000" doc:"Groups that the windows of one partition of signals may hold, at 71 bytes and more; of four times as many that went without an alert a number of 20 bytes stays until the bucket settles."`
 	WindowPoints    int `yaml:"window_points" min:"1000" max:"250000000" doc:"Events of all groups that the windows of one partition of signals may hold; most take 12 bytes, none more than 24."`
 	WindowEvidence  int `yaml:"window_evidence" min:"1000" max:"10000000" doc:"Pieces of evidence that the windows of one partition of signals may keep for alerts to come; one takes about 130 bytes."`
 }
