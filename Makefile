@@ -95,6 +95,11 @@ chaos-long: ## 100 kills over at least a million events, then the mutations: hal
 	@$(GO) run ./cmd/internal/chaos -long
 	@$(MAKE) --no-print-directory chaos-mutations
 
+.PHONY: verify-unit
+verify-unit: build ## Have systemd look at the unit (needs systemd-analyze)
+	@mkdir -p .cache/unit && sed 's#/usr/local/bin/picket#$(CURDIR)/bin/picket#' deploy/systemd/picket.service > .cache/unit/picket.service
+	systemd-analyze verify --man=no .cache/unit/picket.service
+
 .PHONY: race
 race: $(call tool,$(GOTESTSUM)) ## Run every test under the race detector (needs a C compiler)
 	@$(call run-tests,-race $(TESTFLAGS))
