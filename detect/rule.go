@@ -3,6 +3,8 @@ package detect
 import (
 	"strings"
 	"time"
+
+	"picket/detect/diag"
 )
 
 // Rule is one compiled rule. It is immutable and shared.
@@ -22,8 +24,9 @@ type Rule struct {
 	Title   string  // alert title template, "{{count}} failed logins from {{net.ip}} in {{window}}"
 	Context []Field // fields whose public values evidence shows
 
-	File string // where it was loaded from, with the line of the document
-	Line int
+	File   string // where it was loaded from, with the line of the document
+	Line   int
+	source diag.Source
 
 	Confidence, Risk int
 	FalsePositives   []string
@@ -38,6 +41,9 @@ type Rule struct {
 
 	findings []*findingPred // what it asks of findings
 }
+
+// YAML is the rule as it was written, with its comments and tests.
+func (r *Rule) YAML() string { return r.source.Document(r.Line) }
 
 // Exception is a reason for which events do not count, and until when.
 type Exception struct {

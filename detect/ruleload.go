@@ -52,7 +52,7 @@ type ruleLoad struct {
 
 func (l *loader) rule(src diag.Source, node *yaml.Node) {
 	d := diag.NewCtx(src)
-	r := &ruleLoad{loader: l, d: d, node: node, rule: &Rule{File: src.File, Line: node.Line}}
+	r := &ruleLoad{loader: l, d: d, node: node, rule: &Rule{File: src.File, Line: node.Line, source: src}}
 	if node.Kind != yaml.MappingNode {
 		d.Report(node, "expected a rule, found "+diag.Describe(node), "a rule starts with schema: "+RuleSchema)
 	} else {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"picket/detect"
@@ -46,6 +47,30 @@ func TestPackLints(t *testing.T) {
 		}
 	}
 	t.Logf("%d rules, %d groupings", len(rs.Rules()), len(rs.Groupings()))
+}
+
+// The rules' texts, a file each, are the pack again: so that a copy can be a start.
+func TestPackTextsAreRules(t *testing.T) {
+	rs, err := detect.Load(FS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := fstest.MapFS{}
+	for _, r := range rs.Rules() {
+		texts[r.Info.ID+".yaml"] = &fstest.MapFile{Data: []byte(r.YAML())}
+	}
+	again, err := detect.Load(texts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.Hash() != rs.Hash() {
+		t.Error("they mean something else")
+	}
+	for _, r := range again.Rules() {
+		if of := rs.ByID(r.Info.ID); r.File != r.Info.ID+".yaml" || len(r.Tests()) != len(of.Tests()) {
+			t.Errorf("%s has %d tests, of %d", r.File, len(r.Tests()), len(of.Tests()))
+		}
+	}
 }
 
 // TestPackCoverage demands of every part of every rule a test that would miss it.

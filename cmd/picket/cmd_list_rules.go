@@ -184,11 +184,16 @@ func printRulesJSON(w io.Writer, rs *detect.RuleSet) error {
 }
 
 func newRulesShowCmd(e *env) *cobra.Command {
-	return &cobra.Command{
-		Use:               "show <id>",
-		Short:             "Show what a rule is for, and what to do when it fires",
-		Args:              cobra.ExactArgs(1),
-		Example:           "  picket rules show AU-01",
+	var asYAML bool
+	cmd := &cobra.Command{
+		Use:     "show <id>",
+		Short:   "Show what a rule is for, and what to do when it fires",
+		Args:    cobra.ExactArgs(1),
+		Example: "  picket rules show AU-01\n  picket rules show AU-01 --yaml > rules/my-01.yaml",
+		Long: `Show says when a rule fires, what it is for, and what to do when it does. 'picket explain' shows its conditions.
+
+With --yaml it prints the rule as it is written in its file, with its comments and tests: a start for a rule of your own.
+Give that an id and a name of its own, and turn the original off (rules.disabled).`,
 		ValidArgsFunction: e.completeRules,
 		RunE: func(_ *cobra.Command, args []string) error {
 			_, rs, err := e.rulesIn("")
@@ -199,10 +204,20 @@ func newRulesShowCmd(e *env) *cobra.Command {
 			if r == nil {
 				return unknownRule(rs, args[0])
 			}
+			if asYAML {
+				text := r.YAML()
+				if !strings.HasSuffix(text, "\n") {
+					text += "\n"
+				}
+				_, err := io.WriteString(e.stdout, text)
+				return err
+			}
 			showRule(e.stdout, r)
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&asYAML, "yaml", false, "print the rule as its file has it")
+	return cmd
 }
 
 func unknownRule(rs *detect.RuleSet, id string) error {

@@ -176,6 +176,35 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// Every document is found by the line of its node, whatever surrounds it.
+func TestDocumentAsItStands(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		want []string
+	}{
+		{"a: 1\n", []string{"a: 1\n"}},
+		{"a: 1", []string{"a: 1"}},
+		{"# head\n\na: 1 # one\n---\n# of b\nb: |\n  ---\n  text\n# end\n", []string{"# head\n\na: 1 # one\n", "# of b\nb: |\n  ---\n  text\n# end\n"}},
+		{"# the file\n--- # first\na: 1\n...\n---\n---\n# nothing\n---\nb: 2\n...\n", []string{"a: 1\n", "b: 2\n"}},
+		{"--- {a: 1}\n--- {b: 2}\n", []string{"--- {a: 1}\n", "--- {b: 2}\n"}},
+		{"---a: 1\n---\n...b: 2\n", []string{"---a: 1\n", "...b: 2\n"}},
+		{"a: 1\r\n---\r\nb: 2\r\n", []string{"a: 1\r\n", "b: 2\r\n"}},
+		{"a: \"1\u2028 2\"\n---\nb: 2\n---\nc: 3\n", []string{"a: \"1\u2028 2\"\n", "b: 2\n", "c: 3\n"}},
+	} {
+		src := Source{Data: []byte(tt.text)}
+		docs, problems := Parse(src)
+		if len(problems) > 0 || len(docs) != len(tt.want) {
+			t.Errorf("%q: %d documents, %v", tt.text, len(docs), problems)
+			continue
+		}
+		for i, doc := range docs {
+			if got := src.Document(doc.Line); got != tt.want[i] {
+				t.Errorf("%q, line %d: %q, want %q", tt.text, doc.Line, got, tt.want[i])
+			}
+		}
+	}
+}
+
 func TestWriteShowsCaretAndHint(t *testing.T) {
 	var got struct {
 		Threshold int `yaml:"threshold"`

@@ -155,6 +155,33 @@ func (s Source) line(n int) string {
 	return strings.TrimSuffix(string(rest), "\r")
 }
 
+// yamlBreak ends a line where YAML says so, by which nodes count theirs.
+var yamlBreak = regexp.MustCompile(`\r\n|[\n\r\x{85}\x{2028}\x{2029}]`)
+
+// Document is the text of the document with that line, as it stands between its marks (--- or ...).
+func (s Source) Document(line int) string {
+	from := 0
+	for at, n := 0, 1; at < len(s.Data); n++ {
+		next := len(s.Data)
+		if br := yamlBreak.FindIndex(s.Data[at:]); br != nil {
+			next = at + br[1]
+		}
+		text := s.Data[at:next]
+		mark := bytes.HasPrefix(text, []byte("---")) || bytes.HasPrefix(text, []byte("..."))
+		switch {
+		case !mark || len(text) > 3 && !bytes.ContainsAny(text[3:4], " \t\r\n"): // text such as ----- in a rule's own
+		case n < line:
+			from = next
+		case n == line: // --- {id: AU-01}
+			from = at
+		default:
+			return string(s.Data[from:at])
+		}
+		at = next
+	}
+	return string(s.Data[from:])
+}
+
 // At is the problem at node n, with the node's text marked.
 func (s Source) At(n *yaml.Node, msg, hint string) Problem {
 	if n == nil || n.Line == 0 {
