@@ -16,7 +16,7 @@ type WindowOptions struct {
 	MaxWaiting  int // points that wait for a rule which the set does not have yet; default 100,000
 
 	many int // points from which on a group has a cursor of its own
-	gone int // groups whose points are gone that are kept as numbers; default four times MaxGroups
+	gone int // groups whose points are gone that are kept as numbers, shared out in the same way; default four times MaxGroups
 }
 
 // WindowStats counts what a Windows saw since it was made.
@@ -75,20 +75,23 @@ type Windows struct {
 // ruleState is a rule with what Windows keeps for it.
 type ruleState struct {
 	*Rule
-	id                 uint32
-	groups             int // that are held
-	points             int // that are held
-	inGroups, inPoints share
-	shed               uint64 // points since TakeShed
-	left               bool   // it is no rule of the set any more
-	until              int64  // watermark from which on a rule that left takes nothing
-	scratch            cursor // for groups with few points, which have none of their own
-	moving             moving
-	window             int64
-	bucket             int64
-	pane               int64
-	layout             form
-	least              int // points that a completion takes
+	id       uint32
+	groups   int // that are held
+	points   int // that are held
+	gone     int // groups that are numbers now
+	inGroups share
+	inPoints share
+	inGone   share
+	shed     uint64 // points since TakeShed
+	left     bool   // it is no rule of the set any more
+	until    int64  // watermark from which on a rule that left takes nothing
+	scratch  cursor // for groups with few points, which have none of their own
+	moving   moving
+	window   int64
+	bucket   int64
+	pane     int64
+	layout   form
+	least    int // points that a completion takes
 }
 
 // unknownTime lies before every time, with room to subtract from.
@@ -125,7 +128,7 @@ func NewWindows(rs *RuleSet, h Hasher, lateness time.Duration, opts WindowOption
 	opts.gone = cmp.Or(opts.gone, gonePerGroup*opts.MaxGroups)
 	w := &Windows{
 		byID:   make([]*ruleState, 1),
-		gone:   newGone(opts.gone),
+		gone:   newGone(),
 		hasher: h, opts: opts, sources: map[int32]*source{}, tenants: newNames(maxTenants), names: newNames(maxNames),
 		watermark: unknownTime, now: unknownTime, lateness: lateness.Milliseconds(), waits: map[[16]byte][]waiting{},
 	}

@@ -11,7 +11,6 @@ import (
 type gone struct {
 	of   map[goneKey]*leftovers
 	n    int   // groups in all of them
-	most int   // that may be there
 	next int64 // watermark at which the first may settle
 }
 
@@ -23,6 +22,7 @@ type goneKey struct {
 // leftovers are the counts of one bucket by group. A group is known by 64 bits of its hash, as an
 // event is by its identity.
 type leftovers struct {
+	rule   *ruleState
 	groups []uint64 // 0 is free
 	counts []uint16
 	n      int
@@ -36,8 +36,8 @@ const fewGone = 8
 // they take about as much memory. Further ones are held as long as their bucket.
 const gonePerGroup = 4
 
-func newGone(most int) gone {
-	return gone{of: map[goneKey]*leftovers{}, most: most, next: math.MaxInt64}
+func newGone() gone {
+	return gone{of: map[goneKey]*leftovers{}, next: math.MaxInt64}
 }
 
 func leftoverKey(group [16]byte) uint64 {
@@ -58,7 +58,7 @@ func (x *gone) add(rule *ruleState, group [16]byte, start int64, events int) boo
 	at := goneKey{rule.id, start}
 	l := x.of[at]
 	if l == nil {
-		l = &leftovers{groups: make([]uint64, fewGone), counts: make([]uint16, fewGone), until: start + rule.bucket + rule.plan.lag}
+		l = &leftovers{rule: rule, groups: make([]uint64, fewGone), counts: make([]uint16, fewGone), until: start + rule.bucket + rule.plan.lag}
 		x.of[at] = l
 		x.next = min(x.next, l.until)
 	}
@@ -68,10 +68,11 @@ func (x *gone) add(rule *ruleState, group [16]byte, start int64, events int) boo
 		return false
 	}
 	if l.groups[i] == 0 {
-		if x.n >= x.most {
+		if !rule.inGone.has(x.n, rule.gone) {
 			return false
 		}
 		x.n++
+		rule.gone++
 		if l.n++; 8*l.n > 7*len(l.groups) {
 			l.grow()
 			i = l.place(key)
@@ -112,21 +113,12 @@ func (x *gone) settle(watermark int64) {
 	for at, l := range x.of {
 		if l.until <= watermark {
 			x.n -= l.n
+			l.rule.gone -= l.n
 			delete(x.of, at)
 			continue
 		}
 		x.next = min(x.next, l.until)
 	}
-}
-
-// has reports whether anything of a rule is left over.
-func (x *gone) has(rule uint32) bool {
-	for at := range x.of {
-		if at.rule == rule {
-			return true
-		}
-	}
-	return false
 }
 
 // leave counts the n oldest points, which go, in those of their buckets that have not settled.

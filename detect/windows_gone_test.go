@@ -40,6 +40,37 @@ func TestAGroupThatDidNotFireGoesAndIsCounted(t *testing.T) {
 	}
 }
 
+// Groups of a mild rule that went do not take the room of a worse rule's.
+func TestAMildFloodLeavesRoomForNumbersOfWorseRules(t *testing.T) {
+	rs := loadText(t, `
+{schema: rule/v1, id: XG-03, name: x.low, title: t, severity: low, match: {type: tool_call}, threshold: {count: {gte: 50}, window: 1m, group_by: [net.ip]}, suppress: {for: 1h}}
+---
+{schema: rule/v1, id: XG-04, name: x.critical, title: t, severity: critical, match: {type: tool_call}, threshold: {count: {gte: 50}, window: 1m, group_by: [net.ip]}, suppress: {for: 1h}}
+`)
+	low, critical := rs.ByID("XG-03"), rs.ByID("XG-04")
+	f := &feeder{w: NewWindows(rs, plainHasher{}, 0, WindowOptions{gone: 80})}
+	numbers := func(r *Rule) int { return f.w.rules[r.Hash].gone }
+	for group := byte(1); group <= 200; group++ {
+		f.point(low, group, 0, 0, 0)
+	}
+	f.w.Settle(nil, TestStart.Add(5*time.Minute))
+	for group := byte(1); group <= 20; group++ {
+		f.point(critical, group, 5*time.Minute, 0, 0)
+	}
+	f.w.Settle(nil, TestStart.Add(10*time.Minute))
+	if numbers(low) != 20 || numbers(critical) != 20 || f.w.Groups() != 180 {
+		t.Errorf("%d groups of the low and %d of the critical rule are numbers, %d are held", numbers(low), numbers(critical), f.w.Groups())
+	}
+	f.w.Settle(nil, TestStart.Add(2*time.Hour))
+	for group := byte(1); group <= 20; group++ { // what settled makes room again
+		f.point(low, group, 2*time.Hour, 0, 0)
+	}
+	f.w.Settle(nil, TestStart.Add(2*time.Hour+10*time.Minute))
+	if numbers(low) != 20 || numbers(critical) != 0 || f.w.Groups() != 0 {
+		t.Errorf("%d groups of the low and %d of the critical rule are numbers in the next bucket, %d are held", numbers(low), numbers(critical), f.w.Groups())
+	}
+}
+
 // More events of a group than its number can tell are held as long as the bucket.
 func TestManyEventsThatAreGoneAreCounted(t *testing.T) {
 	rs := benchRule1(t, "match: {type: authentication}, threshold: {count: {gte: 50}, window: 1s, group_by: [net.ip]}, suppress: {for: 1h}")

@@ -39,7 +39,7 @@ func (w *Windows) Reload(dst []Alert, rs *RuleSet) []Alert {
 		}
 		s.Rule, s.left = r, false
 		rank := r.rank()
-		s.inGroups, s.inPoints = shareOf(w.opts.MaxGroups, rank), shareOf(w.opts.MaxHeld, rank)
+		s.inGroups, s.inPoints, s.inGone = shareOf(w.opts.MaxGroups, rank), shareOf(w.opts.MaxHeld, rank), shareOf(w.opts.gone, rank)
 		w.rules[r.Hash] = s
 		for len(w.deadlines) <= r.plan.depth {
 			w.deadlines = append(w.deadlines, deadlines{})
@@ -130,7 +130,7 @@ func (w *Windows) handOver() {
 		if s.until == unknownTime {
 			s.until = w.handoverEnd()
 		}
-		done := s.groups == 0 && !w.gone.has(s.id) && s.over(w.watermark)
+		done := s.groups == 0 && s.gone == 0 && s.over(w.watermark)
 		if done {
 			delete(w.rules, s.Hash)
 			w.byID[s.id] = nil
