@@ -61,8 +61,9 @@ func newAlertsActCmd(e *env, v verb) *cobra.Command {
 		Example: fmt.Sprintf("  picket alerts %s m5rj4q2cx3n7kqhghwyl6l5y3c --note 'the owner of the client was asked'\n  picket alerts %s m5rj4q2c 7xk2nd5f --by soc-bot --note 'ticket 4711'", v.name, v.name),
 		Long: v.long + `
 
-It adds a row to picket.alert_actions; all ids must be known, or nothing is written. Note and name are stored as you
-write them, and everybody who may read alerts reads them: no personal data, no secrets.`,
+It adds a row to picket.alert_actions; all ids must be known, or nothing is written. An alert that is ` + v.state + ` already
+stays as it is, with the note and the name that it has. Note and name are stored as you write them, and everybody who
+may read alerts reads them: no personal data, no secrets.`,
 		ValidArgsFunction: e.completeAlerts,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			note = strings.TrimSpace(note)
@@ -100,13 +101,22 @@ write them, and everybody who may read alerts reads them: no personal data, no s
 					continue
 				}
 				found = append(found, a)
-				actions = append(actions, store.Action{Tenant: a.Tenant, AlertID: a.ID, State: v.state, Actor: by, Note: note})
+				if a.State != v.state { // of two people at once both may be written: the newer counts
+					actions = append(actions, store.Action{Tenant: a.Tenant, AlertID: a.ID, State: v.state, Actor: by, Note: note})
+				}
 			}
 			if err := store.NewAlertWriter(db).Act(cmd.Context(), actions...); err != nil {
 				return classify(err)
 			}
 			for _, a := range found {
-				fmt.Fprintf(e.stdout, "%s is %s by %s, was %s\n    %s  %s\n", alerting.Clean(a.ID), v.state, alerting.Clean(by), stateText(a), alerting.Clean(a.Rule.ID), alerting.Clean(a.Title))
+				now := fmt.Sprintf("%s by %s, was %s", v.state, alerting.Clean(by), stateText(a))
+				if a.State == v.state {
+					now = "already " + stateText(a)
+				}
+				fmt.Fprintf(e.stdout, "%s is %s\n    %s  %s\n", alerting.Clean(a.ID), now, alerting.Clean(a.Rule.ID), alerting.Clean(a.Title))
+			}
+			if n := len(found) - len(actions); n > 0 && note != "" {
+				fmt.Fprintf(e.stderr, "nothing was written for %s, nor was the note\n", count(n, "alert"))
 			}
 			return nil
 		},

@@ -194,6 +194,24 @@ func TestAlertsAreActedOn(t *testing.T) {
 		t.Errorf("noise: %v, %v", noise, err)
 	}
 
+	// One that is as it should be stays so, and is told; the others are acted on.
+	e = a.run("reopen", idShadow, "--note", "again")
+	if e.code != exitOK || e.stdout != idShadow+" is already open\n    AU-01  7 failed logins calm\n" || e.stderr != "nothing was written for 1 alert, nor was the note\n" {
+		t.Errorf("code %d: %s%s", e.code, e.stdout, e.stderr)
+	}
+	e = a.run("close", idHigh, idOld, "--by", "ada", "--note", "the same")
+	if e.code != exitOK || !strings.HasPrefix(e.stdout, idHigh+" is already resolved by soc-bot, 20") || !strings.Contains(e.stdout, ": ticket 4711\n") || !strings.Contains(e.stdout, idOld+" is resolved by ada, was open\n") {
+		t.Errorf("code %d: %s%s", e.code, e.stdout, e.stderr)
+	}
+	for id, want := range map[string]int{idShadow: 0, idHigh: len(h.Actions), idOld: 1} {
+		if done, err := a.db.Actions(t.Context(), "acme", id); err != nil || len(done) != want {
+			t.Errorf("%s: %v: %+v, want %d", id, err, done, want)
+		}
+	}
+	if e := a.run("ack", idOld); e.code != exitOK || !strings.Contains(e.stdout, " is acked by grace@") || e.stderr != "" {
+		t.Errorf("code %d: %s%s", e.code, e.stdout, e.stderr)
+	}
+
 	// One unknown id, and nothing is written.
 	before := len(h.Actions)
 	a.run("ack", idHigh, "zzzzzz").want(t, exitFailure, "there is no alert zzzzzz")
