@@ -162,8 +162,8 @@ func LoadKeyring(path string) (*Keyring, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("read keys: %s is not a regular file", path)
 	}
-	if p := info.Mode().Perm(); tooOpen(p, mine(info)) {
-		return nil, fmt.Errorf("read keys: %s can be read or written by others (mode %04o); run: chmod 600 %s", path, p, path)
+	if p := info.Mode().Perm(); p != closed(p, mine(info)) {
+		return nil, fmt.Errorf("read keys: %s can be read or written by others (mode %04o%s); run: chmod %o %s", path, p, owner(info), closed(p, mine(info)), path)
 	}
 	b, err := io.ReadAll(io.LimitReader(f, 1<<20))
 	if err != nil {
@@ -176,10 +176,13 @@ func LoadKeyring(path string) (*Keyring, error) {
 	return k, nil
 }
 
-// tooOpen reports a file that more people can read than who runs Picket. A file of somebody else's is read
-// through its group: so are Kubernetes' secrets, and systemd's credentials.
-func tooOpen(p fs.FileMode, mine bool) bool {
-	return p&0o037 != 0 || mine && p&0o040 != 0
+// closed is a file's mode without what lets in more people than who runs Picket. A file of somebody else's
+// is read through its group: so are Kubernetes' secrets, and systemd's credentials.
+func closed(p fs.FileMode, mine bool) fs.FileMode {
+	if mine {
+		return p &^ 0o077
+	}
+	return p &^ 0o037
 }
 
 func parseKeyring(b []byte) (*Keyring, error) {

@@ -97,15 +97,18 @@ func TestLoadKeyringRefuses(t *testing.T) {
 }
 
 func TestKeyFilesOfOthers(t *testing.T) {
-	for _, c := range []struct {
-		mode           fs.FileMode
-		mine, ofOthers bool // refused
-	}{{0o600, false, false}, {0o400, false, false}, {0o440, true, false}, {0o640, true, false}, {0o660, true, true}, {0o444, true, true}, {0o604, true, true}} {
-		if got := tooOpen(c.mode, true); got != c.mine {
-			t.Errorf("%04o of mine: refused %v", c.mode, got)
-		}
-		if got := tooOpen(c.mode, false); got != c.ofOthers {
-			t.Errorf("%04o of others: refused %v", c.mode, got)
+	for _, c := range []struct{ mode, mine, ofOthers fs.FileMode }{
+		{0o600, 0o600, 0o600},
+		{0o400, 0o400, 0o400},
+		{0o440, 0o400, 0o440},
+		{0o640, 0o600, 0o640},
+		{0o660, 0o600, 0o640},
+		{0o444, 0o400, 0o440},
+		{0o604, 0o600, 0o600},
+		{0o777, 0o700, 0o740},
+	} {
+		if a, b := closed(c.mode, true), closed(c.mode, false); a != c.mine || b != c.ofOthers {
+			t.Errorf("%04o: %04o of mine and %04o of others, want %04o and %04o", c.mode, a, b, c.mine, c.ofOthers)
 		}
 	}
 	path := filepath.Join(t.TempDir(), "keys.json")
