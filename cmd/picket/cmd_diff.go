@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"picket/cmd/internal/app"
@@ -105,19 +106,24 @@ func compareAlerts(a, b *detect.Alert) int {
 	return cmp.Or(a.First.Compare(b.First), cmp.Compare(a.Rule.ID, b.Rule.ID), cmp.Compare(a.GroupID, b.GroupID), a.BucketStart.Compare(b.BucketStart))
 }
 
-// showTestDiff runs the tests of both sets by both, and prints those that end otherwise than before.
+// showTestDiff runs the tests of both sets by both, and prints those that end otherwise than before. Rules
+// that are gone come last, in one line: they are most of a pack where a part of it is compared with the whole.
 func (e *env) showTestDiff(was, now *detect.RuleSet, keep func(*detect.Rule, detect.TestCase) bool) {
-	differ, run := 0, 0
+	differ, run, added := 0, 0, 0
+	var gone []string
+	goneTests := 0
 	for _, id := range ruleIDs(was, now) {
 		old, rule := was.ByID(id), now.ByID(id)
 		if old == nil || rule == nil {
-			some, what := old, "gone"
-			if some == nil {
-				some, what = rule, "new"
-			}
-			if len(some.Tests()) == 0 || slices.ContainsFunc(some.Tests(), func(c detect.TestCase) bool { return keep(some, c) }) {
-				differ++
-				fmt.Fprintf(e.stdout, "%s: %s, %s\n", id, what, count(len(some.Tests()), "test"))
+			some := cmp.Or(rule, old)
+			switch tests := some.Tests(); {
+			case len(tests) > 0 && !slices.ContainsFunc(tests, func(c detect.TestCase) bool { return keep(some, c) }):
+			case rule != nil:
+				added++
+				fmt.Fprintf(e.stdout, "%s: new, %s\n", id, count(len(tests), "test"))
+			default:
+				gone = append(gone, id)
+				goneTests += len(tests)
 			}
 			continue
 		}
@@ -137,7 +143,10 @@ func (e *env) showTestDiff(was, now *detect.RuleSet, keep func(*detect.Rule, det
 			}
 		}
 	}
-	fmt.Fprintf(e.stdout, "%s by both, %s\n", count(run, "test"), count(differ, "difference"))
+	if len(gone) > 0 {
+		fmt.Fprintf(e.stdout, "gone, with %s: %s\n", count(goneTests, "test"), strings.Join(gone, " "))
+	}
+	fmt.Fprintf(e.stdout, "%s by both, %s; %s new, %d gone\n", count(run, "test"), count(differ, "difference"), count(added, "rule"), len(gone))
 }
 
 func ruleIDs(sets ...*detect.RuleSet) []string {

@@ -19,8 +19,10 @@ type replayDiff struct {
 	was, now *detect.RuleSet
 	rules    app.RuleChanges
 	changes  []alertChange
-	by       []ruleCount // rule by rule, those with most changes first
-	all      ruleCount
+	by       []ruleCount // rules that are there now: first those that were, then those with most changes
+	all      ruleCount   // of them
+	removed  []ruleCount // those with most alerts first: a part of a pack is compared with the whole by what it has
+	gone     int         // their alerts
 }
 
 // ruleCount counts the alerts of a rule.
@@ -39,7 +41,9 @@ func newReplayDiff(was, now *detect.RuleSet, before, after []detect.Alert) *repl
 			by[id] = &ruleCount{id: id}
 		}
 		for _, c := range []*ruleCount{by[id], &d.all} {
-			c.was, c.now, c.gained, c.lost, c.modified = c.was+n.was, c.now+n.now, c.gained+n.gained, c.lost+n.lost, c.modified+n.modified
+			if c != &d.all || now.ByID(id) != nil {
+				c.was, c.now, c.gained, c.lost, c.modified = c.was+n.was, c.now+n.now, c.gained+n.gained, c.lost+n.lost, c.modified+n.modified
+			}
 		}
 	}
 	for i := range before {
@@ -52,13 +56,32 @@ func newReplayDiff(was, now *detect.RuleSet, before, after []detect.Alert) *repl
 		c := &d.changes[i]
 		add(c.shown().Rule.ID, map[string]ruleCount{gained: {gained: 1}, lost: {lost: 1}, changed: {modified: 1}}[c.Change])
 	}
-	for _, c := range by {
-		if c.changes() > 0 {
+	for _, id := range d.rules.Removed {
+		add(id, ruleCount{})
+		d.gone += by[id].was
+	}
+	for id, c := range by {
+		switch {
+		case now.ByID(id) == nil:
+			d.removed = append(d.removed, *c)
+		case c.changes() > 0:
 			d.by = append(d.by, *c)
 		}
 	}
-	slices.SortFunc(d.by, func(a, b ruleCount) int { return cmp.Or(b.changes()-a.changes(), cmp.Compare(a.id, b.id)) })
+	order := func(a, b ruleCount) int {
+		return cmp.Or(d.added(a.id)-d.added(b.id), b.changes()-a.changes(), cmp.Compare(a.id, b.id))
+	}
+	slices.SortFunc(d.by, order)
+	slices.SortFunc(d.removed, order)
 	return d
+}
+
+// added is 1 for a rule that was not there before, to sort it behind the others.
+func (d *replayDiff) added(id string) int {
+	if d.was.ByID(id) == nil {
+		return 1
+	}
+	return 0
 }
 
 // json prints all of it, a line for the rules and one for each alert.
@@ -91,7 +114,7 @@ func more(w io.Writer, n int, what string) {
 	}
 }
 
-// write sums up, and lists the first of each kind.
+// write sums up, and lists the first of each kind: last what is not there any more.
 func (d *replayDiff) write(w io.Writer) error {
 	if r := &d.rules; !r.None() {
 		fmt.Fprintf(w, "rules: %d now, %d before: %d added, %d removed, %d changed, %d regraded, %d reworded\n", len(d.now.Rules()), len(d.was.Rules()),
@@ -99,7 +122,7 @@ func (d *replayDiff) write(w io.Writer) error {
 		for _, x := range []struct {
 			sign, what string
 			ids        []string
-		}{{"+", "added", r.Added}, {"-", "removed", r.Removed}, {"~", "changed", r.Changed}, {"~", "regraded", r.Regraded}, {"~", "reworded", r.Reworded}} {
+		}{{"~", "changed", r.Changed}, {"~", "regraded", r.Regraded}, {"~", "reworded", r.Reworded}, {"+", "added", r.Added}} {
 			for _, id := range x.ids[:min(len(x.ids), maxListed)] {
 				fmt.Fprintf(w, "  %s %s: %s\n", x.sign, id, d.ruleText(id))
 			}
@@ -107,9 +130,28 @@ func (d *replayDiff) write(w io.Writer) error {
 		}
 		fmt.Fprintln(w)
 	}
+	if err := d.writeAlerts(w); err != nil {
+		return err
+	}
+	if len(d.removed) > 0 {
+		fmt.Fprintf(w, "\nremoved, and not counted above: %s with %s\n", count(len(d.removed), "rule"), count(d.gone, "alert"))
+	}
+	for _, c := range d.removed[:min(len(d.removed), maxListed)] {
+		fmt.Fprintf(w, "  - %s: %s; %s\n", c.id, d.ruleText(c.id), count(c.was, "alert"))
+	}
+	more(w, len(d.removed), "removed")
+	return nil
+}
+
+// writeAlerts is about the alerts of the rules that are there now.
+func (d *replayDiff) writeAlerts(w io.Writer) error {
 	n := &d.all
 	if n.changes() == 0 {
-		fmt.Fprintf(w, "nothing changes: %s before and after\n", count(n.now, "alert"))
+		of := ""
+		if len(d.removed) > 0 {
+			of = " of the rules that are there now"
+		}
+		fmt.Fprintf(w, "nothing changes%s: %s before and after\n", of, count(n.now, "alert"))
 		return nil
 	}
 	fmt.Fprintf(w, "alerts: %d now, %d before: %d only now, %d only before, %d in both but otherwise, %d the same\n",
@@ -123,23 +165,23 @@ func (d *replayDiff) write(w io.Writer) error {
 		return err
 	}
 	more(w, len(d.by), "rules")
-	for _, x := range []struct {
-		change, sign, head string
-		n                  int
-	}{{gained, "+", "only now", n.gained}, {lost, "-", "only before", n.lost}, {changed, "~", "in both but otherwise", n.modified}} {
-		if x.n == 0 {
-			continue
-		}
-		fmt.Fprintf(w, "\n%s:\n", x.head)
-		left := maxListed
+	for _, x := range []struct{ change, sign, head string }{{gained, "+", "only now"}, {lost, "-", "only before"}, {changed, "~", "in both but otherwise"}} {
+		var list []*alertChange
 		for i := range d.changes {
-			if c := &d.changes[i]; c.Change == x.change && left > 0 {
-				left--
-				a := c.shown()
-				fmt.Fprintf(w, "%s %s  %-8s  %s  %s%s\n", x.sign, a.First.Format(time.DateTime), a.Severity, a.Rule.ID, alerting.Clean(a.Title), c.difference())
+			if c := &d.changes[i]; c.Change == x.change && d.now.ByID(c.shown().Rule.ID) != nil {
+				list = append(list, c)
 			}
 		}
-		more(w, x.n, "alerts")
+		if len(list) == 0 {
+			continue
+		}
+		slices.SortStableFunc(list, func(a, b *alertChange) int { return d.added(a.shown().Rule.ID) - d.added(b.shown().Rule.ID) })
+		fmt.Fprintf(w, "\n%s:\n", x.head)
+		for _, c := range list[:min(len(list), maxListed)] {
+			a := c.shown()
+			fmt.Fprintf(w, "%s %s  %-8s  %s  %s%s\n", x.sign, a.First.Format(time.DateTime), a.Severity, a.Rule.ID, alerting.Clean(a.Title), c.difference())
+		}
+		more(w, len(list), "alerts")
 	}
 	return nil
 }

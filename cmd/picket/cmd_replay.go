@@ -40,11 +40,13 @@ Lines that cannot be read are counted, and the first are told on standard error;
 With --diff it judges the events also by the rules of another folder, such as a checkout of the main branch, and sums
 up which rules differ, and which alerts the change gains, loses and changes, by rule, group and bucket. The folder takes
 the place of the configured ones; if it has rules of the built-in pack, or is named "builtin" for the pack itself, it
-stands for all rules. --json prints every difference.`,
+stands for all rules. Rules that only the folder has are listed last, with how many alerts go with them, and are not
+counted before: so one changed rule (--rules au-01.yaml) can be compared with the whole pack. --json prints every
+difference, the alerts of such rules too.`,
 		Example: `  picket replay events.jsonl
   picket replay events.jsonl --rules ./rules --json
   picket replay events.jsonl --rules ./rules --diff ../main/rules
-  picket replay events.jsonl --rules ./rules --diff builtin
+  picket replay events.jsonl --rules au-01.yaml --diff builtin
   kcat -C -b kafka:9092 -t mcp.events -e | picket replay -`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			cfg, rs, err := e.rulesIn(dir)
@@ -85,9 +87,9 @@ stands for all rules. --json prints every difference.`,
 			return d.write(e.stdout)
 		},
 	}
-	cmd.Flags().StringVar(&dir, "rules", "", "only the rules of this `folder`")
-	cmd.Flags().StringVar(&before, "diff", "", "show what changes against the rules of this `folder`")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print alerts as JSON lines")
+	cmd.Flags().StringVar(&dir, "rules", "", "only the rules of this `folder` or file")
+	cmd.Flags().StringVar(&before, "diff", "", "show what changes against the rules of this `folder` or file")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON lines: alerts, or with --diff what changes")
 	_ = cmd.MarkFlagDirname("rules") // both flags are above
 	_ = cmd.MarkFlagDirname("diff")
 	return cmd

@@ -92,10 +92,11 @@ each value of a list, each exception; counts are moved by one and windows made t
 test misses is shown with the kind of test that would miss it.
 
 With --diff it runs the tests of these rules and of those in another folder, such as a checkout of the main branch, by
-both, and shows which end otherwise. 'picket replay --diff' does the same with recorded events.
+both, and shows which end otherwise. Rules that only that folder has come last, in one line. 'picket replay --diff' does
+the same with recorded events.
 
 The exit code is 1 when a test fails, and 78 when a rule cannot be loaded.`,
-		Example: "  picket test\n  picket test ./rules --run '^AU-'\n  picket test --junit report.xml\n  picket test ./rules --coverage --strict",
+		Example: "  picket test\n  picket test ./rules --run '^AU-'\n  picket test --junit report.xml\n  picket test ./rules --coverage --strict\n  picket test ./rules --diff ../main/rules",
 		RunE: func(_ *cobra.Command, args []string) error {
 			pattern, err := regexp.Compile(run)
 			if err != nil {
@@ -144,7 +145,7 @@ The exit code is 1 when a test fails, and 78 when a rule cannot be loaded.`,
 	cmd.Flags().StringVar(&run, "run", "", "only tests whose \"id name\" matches this regular `expression`; with --coverage, only rules whose id does")
 	completeFlag(cmd, "run", e.completeRules)
 	cmd.Flags().StringVar(&junit, "junit", "", "also write a JUnit report to this `file`")
-	cmd.Flags().StringVar(&before, "diff", "", "show which tests end otherwise than by the rules of this `folder`")
+	cmd.Flags().StringVar(&before, "diff", "", "show which tests end otherwise than by the rules of this `folder` or file")
 	_ = cmd.MarkFlagDirname("diff") // the flag is the line above
 	cmd.Flags().BoolVar(&coverage, "coverage", false, "show which parts of the rules no test would miss")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "with --coverage: print a JSON line for each rule")
