@@ -20,12 +20,17 @@ func NewAlertWriter(db *DB) *AlertWriter { return &AlertWriter{db: db} }
 // Write stores alerts. It may be repeated, in any order and mixture: of the versions of
 // one alert the view shows the one with the highest count, and the settled one of equals.
 func (w *AlertWriter) Write(ctx context.Context, alerts ...detect.Alert) error {
+	if len(alerts) == 0 {
+		return nil
+	}
 	r, h := newAlertRows(), sha256.New()
 	for i := range alerts {
 		r.append(&alerts[i])
 		fmt.Fprintf(h, "%q %d %t\n", alerts[i].ID, alerts[i].Count, alerts[i].Settled)
 	}
-	return w.db.insert(ctx, &r.rows, "alerts:"+hex.EncodeToString(h.Sum(nil)))
+	a := &alerts[0] // of which a merge may have left a later version only
+	return w.db.keep(ctx, &r.rows, "alerts:"+hex.EncodeToString(h.Sum(nil)), seen,
+		"tenant = ? AND bucket_start = fromUnixTimestamp64Milli(?, 'UTC') AND alert_id = ? AND version >= ?", a.Tenant, millis(a.BucketStart), a.ID, version(a))
 }
 
 // Delivery is one attempt to tell an alert.
@@ -41,6 +46,9 @@ type Delivery struct {
 
 // WriteDeliveries records deliveries. Repeating the same ones adds nothing.
 func (w *AlertWriter) WriteDeliveries(ctx context.Context, ds ...Delivery) error {
+	if len(ds) == 0 {
+		return nil
+	}
 	r := &rows{table: "deliveries"}
 	at := add(r, "at", newTime())
 	tenant, id := add(r, "tenant", newLow()), add(r, "alert_id", &text{})
@@ -58,7 +66,8 @@ func (w *AlertWriter) WriteDeliveries(ctx context.Context, ds ...Delivery) error
 		r.n++
 		fmt.Fprintf(h, "%q %q %q %d\n", d.AlertID, d.Destination, d.Outcome, d.At.UnixNano())
 	}
-	return w.db.insert(ctx, r, "deliveries:"+hex.EncodeToString(h.Sum(nil)))
+	return w.db.keep(ctx, r, "deliveries:"+hex.EncodeToString(h.Sum(nil)), seen,
+		"tenant = ? AND alert_id = ? AND destination = ? AND at = fromUnixTimestamp64Milli(?, 'UTC')", ds[0].Tenant, ds[0].AlertID, ds[0].Destination, millis(ds[0].At))
 }
 
 // version orders the states of one alert: it only grows.

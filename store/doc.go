@@ -11,7 +11,8 @@
 // may be repeated after any error, also one that came after the rows were stored, and a
 // ledger row means that all of its range is. Writer.Redo, for a batch that may be stored in
 // part, asks each table first for what it has: the window of tokens (10,000 inserts a table)
-// may have passed. Nothing here retries, splits or skips: the loop parks the partition, and
+// may have passed. And a token may have been noted without its rows, by a server that died in
+// between: keep looks for them wherever a token may have been used before. Nothing here retries, splits or skips: the loop parks the partition, and
 // Classify says how loud to be. Audit, Missing and LedgerSum say afterwards whether it is so.
 //
 // # Columns

@@ -176,28 +176,33 @@ func (b *Block) Reset() {
 // one table, which the server stores whole or not at all, and has a token of its own: what a
 // crash left out is added by the repetition, and what it did not is dropped.
 func (w *Writer) Insert(ctx context.Context, id BatchID, b *Block) error {
-	return w.attempt(ctx, id, b, false)
+	return w.attempt(ctx, id, b, seen)
 }
 
 // Redo is Insert for a batch that another process declared, so that it or a part of it may be
 // stored. It looks for the rows of each insert first, which holds also when the window of the
 // tokens has passed.
 func (w *Writer) Redo(ctx context.Context, id BatchID, b *Block) error {
-	return w.attempt(ctx, id, b, true)
+	return w.attempt(ctx, id, b, redone)
 }
 
 // attempt stores a batch, and remembers one that may be stored in part: an outage can be
 // longer than the window, so that the next attempt has to look too.
-func (w *Writer) attempt(ctx context.Context, id BatchID, b *Block, redo bool) error {
+func (w *Writer) attempt(ctx context.Context, id BatchID, b *Block, d doubt) error {
 	if err := b.check(id); err != nil {
 		return err
 	}
 	part := id.partition()
 	w.mu.Lock()
-	redo = redo || w.unsure[part] == id.token()
+	if next, ok := w.next[part]; d == seen && ok && next == id.Begin {
+		d = fresh
+	}
+	if w.unsure[part] == id.token() {
+		d = redone
+	}
 	w.unsure[part] = id.token()
 	w.mu.Unlock()
-	if err := w.store(ctx, id, b, redo); err != nil {
+	if err := w.store(ctx, id, b, d); err != nil {
 		return err
 	}
 	w.mu.Lock()
@@ -210,19 +215,10 @@ func (w *Writer) attempt(ctx context.Context, id BatchID, b *Block, redo bool) e
 // putFunc stores the rows of one partition; where says which rows tell that they are there.
 type putFunc func(r *rows, token, where string, args ...any) error
 
-func (w *Writer) store(ctx context.Context, id BatchID, b *Block, redo bool) error {
+func (w *Writer) store(ctx context.Context, id BatchID, b *Block, d doubt) error {
 	// put stores one piece, unless a redo finds a row of it.
 	var put putFunc = func(r *rows, token, where string, args ...any) error {
-		if redo {
-			var n uint64
-			if err := w.db.row(ctx, []any{&n}, "SELECT count() FROM "+w.db.table(r.table)+" WHERE "+where, args...); err != nil {
-				return fmt.Errorf("look for batch %s in %s: %w", id, r.table, err)
-			}
-			if n > 0 {
-				return nil
-			}
-		}
-		if err := w.db.insert(ctx, r, token); err != nil {
+		if err := w.db.keep(ctx, r, token, d, where, args...); err != nil {
 			return fmt.Errorf("batch %s: %w", id, err)
 		}
 		return nil
@@ -253,10 +249,7 @@ func (w *Writer) store(ctx context.Context, id BatchID, b *Block, redo bool) err
 	events, dead := b.Rows()
 	l := newLedgerRows()
 	l.append(id, events, dead, w.o.Instance, time.Now())
-	if err := w.db.insert(ctx, &l.rows, id.token()); err != nil {
-		return fmt.Errorf("batch %s: %w", id, err)
-	}
-	return nil
+	return put(&l.rows, id.token(), "kafka_topic = ? AND kafka_partition = ? AND first_offset = ? AND end_offset = ?", id.Topic, id.Partition, id.Begin, id.End)
 }
 
 func (b *Block) check(id BatchID) error {
