@@ -6,16 +6,22 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	kgo "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/sasl"
 
+	"picket/internal/probe"
 	"picket/internal/tlsfile"
 )
 
 // rpcTimeout bounds one request to a broker, beyond what it is asked to wait.
 const rpcTimeout = 10 * time.Second
+
+// patience is how long a broker may take to answer before a look finds out whether it is one: most other
+// servers wait for the end of a line, which our requests do not have.
+const patience = time.Second
 
 // metadataTTL is how long a change of leader may go unnoticed.
 const metadataTTL = 2 * time.Second
@@ -135,6 +141,22 @@ func (c Config) Check(ctx context.Context) error {
 func (c Config) greet(ctx context.Context, files *tlsfile.Client, mechanism sasl.Mechanism, addr string) error {
 	bounded, cancel := context.WithTimeout(ctx, c.dialTimeout())
 	defer cancel()
+	var conf *tls.Config
+	if files != nil {
+		conf, _ = files.Config()
+	}
+	looking, enough := context.WithCancel(ctx)
+	look := sync.OnceValue(func() probe.Answer { return probe.Look(looking, addr, conf) })
+	beside := time.AfterFunc(patience, func() {
+		if look().Foreign() {
+			cancel()
+		}
+	})
+	defer func() {
+		if enough(); !beside.Stop() {
+			look() // until it has ended
+		}
+	}()
 	dial := c.dial(files)
 	d := &kgo.Dialer{ClientID: c.clientID(), SASLMechanism: mechanism, DialFunc: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
@@ -144,17 +166,17 @@ func (c Config) greet(ctx context.Context, files *tlsfile.Client, mechanism sasl
 		return conn, err
 	}}
 	at, err := hello(bounded, d, addr)
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
-	}
-	if errors.Is(bounded.Err(), context.DeadlineExceeded) && errors.Is(err, net.ErrClosed) {
+	case errors.Is(bounded.Err(), context.Canceled) && ctx.Err() == nil: // by the look
+		e := &connectError{addr: addr, stage: at, err: err, cfg: c}
+		e.found(look(), conf != nil)
+		return e
+	case errors.Is(bounded.Err(), context.DeadlineExceeded) && errors.Is(err, net.ErrClosed):
 		err = fmt.Errorf("no answer in %s: %w", c.dialTimeout(), context.DeadlineExceeded)
 	}
-	var conf *tls.Config
-	if files != nil {
-		conf, _ = files.Config()
-	}
-	return c.explainDial(ctx, addr, at, conf, err)
+	return c.explainDial(addr, at, conf != nil, look, err)
 }
 
 // hello asks a broker for what a client asks first, and says how far it came.

@@ -117,8 +117,8 @@ func (e *connectError) guessAlert(msg string) string {
 }
 
 // explainDial turns what kafka-go reports into a connectError. Where that leaves open what
-// listens there, a second look finds out.
-func (c Config) explainDial(ctx context.Context, addr string, at stage, conf *tls.Config, err error) error {
+// listens there, a look finds out.
+func (c Config) explainDial(addr string, at stage, secure bool, look func() probe.Answer, err error) error {
 	e := &connectError{addr: addr, stage: at, err: err, cfg: c}
 	dialled := errors.As(err, &e)
 	switch {
@@ -135,7 +135,7 @@ func (c Config) explainDial(ctx context.Context, addr string, at stage, conf *tl
 		e.err = fmt.Errorf("the broker does not offer SASL %s on this port", c.SASL.Mechanism)
 		e.hint = "set kafka.sasl.mechanism to one that its listener enables"
 	case unclear(err):
-		e.found(probe.Look(ctx, addr, conf), conf != nil)
+		e.found(look(), secure)
 	}
 	return e
 }

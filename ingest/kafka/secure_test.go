@@ -4,18 +4,15 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"picket/detect/secret"
 	"picket/ingest/kafka"
 	"picket/ingest/kafka/kafkatest"
-	"picket/internal/probe/probetest"
 )
 
 // Every way to be let in writes and reads a record; every way to be refused says why.
@@ -174,38 +171,6 @@ func TestUnreachableBrokers(t *testing.T) {
 	}
 }
 
-// Whatever listens at a broker's address, the error says what it is.
-func TestSomethingElseListens(t *testing.T) {
-	says, always := probetest.Says, probetest.Always
-	login := &kafka.SASLConfig{Mechanism: "PLAIN", Username: "picket", Password: secret.New("hunter2-not-it")}
-	for name, tt := range map[string]struct {
-		addr, text string
-		permanent  bool
-	}{
-		"controller":        {says(t, probetest.Kafka(probetest.Controller)), "a Kafka controller answers there", true},
-		"ClickHouse's HTTP": {says(t, always(probetest.ClickHouse)), "ClickHouse's HTTP interface answers there, not Kafka", true},
-		"ClickHouse's 9000": {says(t, always(probetest.ClickHouseNative)), "ClickHouse's native protocol answers there, not Kafka", true},
-		"web server":        {says(t, always(probetest.Web)), "an HTTP server (nginx/1.27) answers there, not Kafka", false},
-		"ssh":               {says(t, always(probetest.SSH)), `begins with "SSH-2.0-OpenSSH_9.6", not Kafka`, false},
-		"hangs up":          {says(t, always("")), "hangs up without an answer", false},
-		"silent":            {probetest.Silent(t), "takes connections and answers nothing", false},
-	} {
-		for how, c := range map[string]kafka.Config{"plain": {}, "sasl": {SASL: login}, "tls": {TLS: &kafka.TLSConfig{Enabled: true}}} {
-			t.Run(name+" by "+how, func(t *testing.T) {
-				t.Parallel()
-				c.Brokers, c.DialTimeout = []string{tt.addr}, 500*time.Millisecond
-				err := c.Check(t.Context())
-				if err == nil || !strings.Contains(err.Error(), "connect to kafka at "+tt.addr+": ") || !strings.Contains(err.Error(), tt.text) || strings.Contains(err.Error(), "hunter2") {
-					t.Errorf("error %v does not say %q", err, tt.text)
-				}
-				if kafka.Permanent(err) != tt.permanent {
-					t.Errorf("permanent: %t, want %t", !tt.permanent, tt.permanent)
-				}
-			})
-		}
-	}
-}
-
 func TestExpiredServerCertificate(t *testing.T) {
 	pki, err := kafkatest.NewPKI(t.TempDir())
 	if err != nil {
@@ -267,60 +232,4 @@ func above(t *testing.T, addr string) string {
 		t.Fatal(err)
 	}
 	return netip.AddrPortFrom(a.Addr(), a.Port()+1).String()
-}
-
-// A broker that comes up between an attempt and the look at what listens there is no mistake in the settings.
-func TestABrokerThatComesUpIsNoMistake(t *testing.T) {
-	t.Parallel()
-	pki, err := kafkatest.NewPKI(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	certFile, keyFile, err := pki.Issue("broker", time.Hour, "127.0.0.1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := firstEnds(t, probetest.Says(t, probetest.Kafka(probetest.Broker), pair))
-	err = kafka.Config{Brokers: []string{addr}, TLS: &kafka.TLSConfig{Enabled: true, CAFile: pki.CAFile}, DialTimeout: 2 * time.Second}.Check(t.Context())
-	if err == nil || kafka.Permanent(err) || strings.Contains(err.Error(), "does not speak TLS") {
-		t.Errorf("permanent %t: %v", kafka.Permanent(err), err)
-	}
-}
-
-// firstEnds passes connections on, but for the first.
-func firstEnds(t *testing.T, to string) (addr string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var working sync.WaitGroup
-	t.Cleanup(func() { l.Close(); working.Wait() })
-	working.Go(func() {
-		for n := 0; ; n++ {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", to)
-			if n == 0 || err != nil {
-				in.Close()
-				if err == nil {
-					out.Close()
-				}
-				continue
-			}
-			for _, p := range [][2]net.Conn{{in, out}, {out, in}} {
-				working.Go(func() {
-					_, _ = io.Copy(p[0], p[1])
-					p[0].Close()
-					p[1].Close()
-				})
-			}
-		}
-	})
-	return l.Addr().String()
 }

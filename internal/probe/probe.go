@@ -34,9 +34,22 @@ const (
 
 // Answer is what a look found.
 type Answer struct {
-	Kind   Kind
-	Secure bool // it was heard through TLS
-	said   string
+	Kind    Kind
+	Secure  bool // it was heard through TLS
+	said    string
+	gateway bool // it says that it speaks for another, which it could not reach or understand
+}
+
+// Foreign reports whether what answers there is surely no broker, which may only be slow: a gateway that
+// knows HTTP may have one behind it.
+func (a Answer) Foreign() bool {
+	switch a.Kind {
+	case ClickHouse, ClickHouseNative, Other:
+		return true
+	case HTTP:
+		return !a.gateway
+	}
+	return false
 }
 
 func (a Answer) String() string {
@@ -220,7 +233,7 @@ func judgeHTTP(b []byte) Answer {
 	if strings.TrimSpace(string(body)) == "Ok." {
 		return Answer{Kind: ClickHouse}
 	}
-	a := Answer{Kind: HTTP}
+	a := Answer{Kind: HTTP, gateway: res.StatusCode >= http.StatusBadGateway && res.StatusCode <= http.StatusGatewayTimeout}
 	if server := short(res.Header.Get("Server")); server != "" {
 		a.said = " (" + server + ")"
 	}

@@ -2,7 +2,9 @@
 package probetest
 
 import (
+	"bufio"
 	"crypto/tls"
+	"io"
 	"net"
 	"sync"
 	"testing"
@@ -32,6 +34,18 @@ func Says(t testing.TB, text func(request []byte) string, pair ...tls.Certificat
 		b := make([]byte, 4096)
 		if n, err := c.Read(b); err == nil {
 			_, _ = c.Write([]byte(text(b[:n])))
+		}
+	})
+}
+
+// Lines is Says for what waits for the end of a line, as servers of HTTP do: a client of another protocol hears nothing.
+func Lines(t testing.TB, text string) (addr string) {
+	t.Helper()
+	return listen(t, nil, func(c net.Conn) {
+		defer c.Close()
+		t.Cleanup(func() { c.Close() })
+		if _, err := bufio.NewReader(c).ReadString('\n'); err == nil {
+			_, _ = io.WriteString(c, text)
 		}
 	})
 }
