@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -196,11 +197,20 @@ With --yaml it prints the rule as it is written in its file, with its comments a
 Give that an id and a name of its own, and turn the original off (rules.disabled).`,
 		ValidArgsFunction: e.completeRules,
 		RunE: func(_ *cobra.Command, args []string) error {
-			_, rs, err := e.rulesIn("")
+			cfg, err := e.config()
 			if err != nil {
 				return err
 			}
-			r := rs.ByID(strings.ToUpper(args[0]))
+			id := strings.ToUpper(args[0])
+			off := slices.Contains(cfg.Rules.Disabled, id)
+			if off { // whoever has put another in its place may want to look at it again
+				cfg.Rules.Disabled = nil
+			}
+			rs, err := e.rules(cfg)
+			if err != nil {
+				return err
+			}
+			r := rs.ByID(id)
 			if r == nil {
 				return unknownRule(rs, args[0])
 			}
@@ -212,7 +222,7 @@ Give that an id and a name of its own, and turn the original off (rules.disabled
 				_, err := io.WriteString(e.stdout, text)
 				return err
 			}
-			showRule(e.stdout, r)
+			showRule(e.stdout, r, off)
 			return nil
 		},
 	}
@@ -231,7 +241,7 @@ func unknownRule(rs *detect.RuleSet, id string) error {
 	return usagef("no rule %q: 'picket rules list' shows what there is", id)
 }
 
-func showRule(w io.Writer, r *detect.Rule) {
+func showRule(w io.Writer, r *detect.Rule, off bool) {
 	row := rowOf(r)
 	fmt.Fprintf(w, "%s  %s\n%s\n\n", row.ID, row.Name, row.Title)
 	pair := func(what, text string) {
@@ -240,6 +250,9 @@ func showRule(w io.Writer, r *detect.Rule) {
 		}
 	}
 	pair("severity", row.Severity+", mode "+row.Mode+", status "+row.Status)
+	if off {
+		pair("turned off", "by rules.disabled")
+	}
 	pair("fires on", r.Summary())
 	pair("one alert", "every "+row.Suppress)
 	pair("tags", strings.Join(row.Tags, ", "))
