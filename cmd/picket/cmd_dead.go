@@ -329,7 +329,7 @@ that was killed in the middle. Run one at a time. A record that fails again is a
 		},
 	}
 	f.flags(cmd)
-	cmd.Flags().BoolVar(&all, "all", false, "choose all")
+	cmd.Flags().BoolVar(&all, "all", false, "choose all dead letters")
 	cmd.Flags().BoolVar(&yes, "yes", false, "send them")
 	return cmd
 }

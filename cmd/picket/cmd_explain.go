@@ -34,7 +34,7 @@ the exit code is 1 when none could be read.
 What it prints of events is raw: their values as they came, without pseudonyms. It is meant for the terminal
 of whoever may read the events anyway.`,
 		Example: `  picket explain AU-01
-  picket explain IN-01 event.json
+  picket explain IN-01 events.jsonl
   tail -1 events.jsonl | picket explain IN-01 -`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			cfg, rs, err := e.rulesIn(dir)
@@ -64,8 +64,8 @@ of whoever may read the events anyway.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&dir, "rules", "", "only the rules of this `folder`")
-	_ = cmd.MarkFlagDirname("rules") // the flag is the line above
+	cmd.Flags().StringVar(&dir, "rules", "", "only the rules of this `folder` or file")
+	_ = cmd.MarkFlagFilename("rules", "yaml", "yml") // the flag is the line above
 	return cmd
 }
 

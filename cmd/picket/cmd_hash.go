@@ -60,7 +60,7 @@ Without a value it reads one from standard input, which keeps it out of the shel
 			return w.Flush()
 		},
 	}
-	cmd.Flags().StringVar(&tenant, "tenant", "default", "tenant of the events")
+	cmd.Flags().StringVar(&tenant, "tenant", "default", "`tenant` of the events")
 	return cmd
 }
 

@@ -26,7 +26,9 @@ func newKeysCmd(e *env) *cobra.Command {
 file can look people up with 'picket hash', and without it nobody can. Keep a copy where only you can read it.
 
 The file holds one grouping key, which never changes, and pseudonym keys, which rotate. Destroying a
-pseudonym key erases the link to everything stored under it.`,
+pseudonym key erases the link to everything stored under it.
+
+Without a file, commands take that of the configuration: privacy.keys_file, or keys.json in data_dir.`,
 	}
 	cmd.AddCommand(newKeysNewCmd(e), newKeysListCmd(e), newKeysRotateCmd(e), newKeysDestroyCmd(e))
 	return cmd
@@ -50,6 +52,7 @@ func newKeysNewCmd(e *env) *cobra.Command {
 		Use:     "new [file]",
 		Short:   "Make a new key file",
 		Args:    cobra.MaximumNArgs(1),
+		Long:    "New makes a file with new keys, at privacy.keys_file unless another is named. It never overwrites one.",
 		Example: "  picket keys new\n  picket keys new /etc/picket/keys.json",
 		RunE: func(_ *cobra.Command, args []string) error {
 			path, err := e.keysPath(args)

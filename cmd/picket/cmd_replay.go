@@ -90,8 +90,8 @@ difference, the alerts of such rules too.`,
 	cmd.Flags().StringVar(&dir, "rules", "", "only the rules of this `folder` or file")
 	cmd.Flags().StringVar(&before, "diff", "", "show what changes against the rules of this `folder` or file")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON lines: alerts, or with --diff what changes")
-	_ = cmd.MarkFlagDirname("rules") // both flags are above
-	_ = cmd.MarkFlagDirname("diff")
+	_ = cmd.MarkFlagFilename("rules", "yaml", "yml") // both flags are above
+	_ = cmd.MarkFlagFilename("diff", "yaml", "yml")
 	return cmd
 }
 

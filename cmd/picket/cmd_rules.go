@@ -45,7 +45,7 @@ func (e *env) loadRules(cfg *config.Config, o detect.LoadOptions) (*detect.RuleS
 func newCheckRulesCmd(e *env) *cobra.Command {
 	var strict bool
 	cmd := &cobra.Command{
-		Use:     "rules [folder]",
+		Use:     "rules [folder|file]",
 		Short:   "Show everything wrong with the rules, without running their tests",
 		Args:    cobra.MaximumNArgs(1),
 		Example: "  picket check rules\n  picket check rules --strict ./rules",
@@ -77,7 +77,7 @@ func newTestCmd(e *env) *cobra.Command {
 	var run, junit, before string
 	var coverage, asJSON, strict bool
 	cmd := &cobra.Command{
-		Use:     "test [folder]",
+		Use:     "test [folder|file]",
 		Short:   "Run the tests that rules carry",
 		GroupID: groupCheck,
 		Args:    cobra.MaximumNArgs(1),
@@ -146,7 +146,7 @@ The exit code is 1 when a test fails, and 78 when a rule cannot be loaded.`,
 	completeFlag(cmd, "run", e.completeRules)
 	cmd.Flags().StringVar(&junit, "junit", "", "also write a JUnit report to this `file`")
 	cmd.Flags().StringVar(&before, "diff", "", "show which tests end otherwise than by the rules of this `folder` or file")
-	_ = cmd.MarkFlagDirname("diff") // the flag is the line above
+	_ = cmd.MarkFlagFilename("diff", "yaml", "yml") // the flag is the line above
 	cmd.Flags().BoolVar(&coverage, "coverage", false, "show which parts of the rules no test would miss")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "with --coverage: print a JSON line for each rule")
 	cmd.Flags().BoolVar(&strict, "strict", false, "with --coverage: fail when a rule has no test that fires, or none that stays quiet")
