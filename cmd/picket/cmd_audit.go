@@ -32,9 +32,10 @@ func newAuditCmd(e *env) *cobra.Command {
 which of these offsets have a row. Every record below the committed offset must have exactly one, as an event or as
 a dead letter; what lies above it is in flight. It exits with 1 if something does not add up:
 
-  lost        a record that Kafka has, below the committed offset, without a row
+  lost        a record that Kafka has, below the committed offset, without a row, such as after an operator
+              moved the offset forward
   expired     offsets that left Kafka before they were stored; the ledger remembers them for 90 days
-  skipped     a range that nobody stored, such as after an operator moved the offset forward
+  skipped     a range that nobody stored, seen after Kafka has dropped it; until then it is lost
   twice       rows too many for one offset
   beyond      rows or a commit beyond the end of the log: the topic was truncated or made anew
 

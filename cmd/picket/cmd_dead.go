@@ -29,7 +29,7 @@ func newDeadCmd(e *env) *cobra.Command {
 		Example: "  picket dead list\n  picket dead show mcp.events:3:1042\n  picket dead redrive --class unknown_field --yes",
 		Long: `A record that is no event is a dead letter: the topic picket.dead keeps its bytes as they came, as long as
 raw records are kept, and ClickHouse keeps a row without them. Its name is where it came from:
-topic:partition:offset. Once its producer or Picket is mended, redrive sends it through the pipeline again.`,
+topic:partition:offset. Once a newer Picket reads it, redrive sends it through the pipeline again, byte for byte.`,
 	}
 	cmd.AddCommand(newDeadListCmd(e), newDeadShowCmd(e), newDeadRedriveCmd(e))
 	return cmd
