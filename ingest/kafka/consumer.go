@@ -282,7 +282,7 @@ func (c *Consumer) startReading(parts []*part) {
 	for _, p := range parts {
 		p.fetcher = &fetcher{
 			client: c.client, clientID: c.cfg.clientID(), topic: c.opts.Topic, partition: p.id, maxBytes: each, pace: min(c.opts.Pace, mostPace),
-			pool: &c.pool, readers: &c.readers, stats: &c.stats, log: c.log, out: make(chan chunk), wake: c.wake,
+			pool: &c.pool, readers: &c.readers, stats: &c.stats, log: c.log, out: make(chan chunk), wake: c.wake, unsure: true,
 		}
 		p.fetcher.highWater.Store(p.next)
 	}

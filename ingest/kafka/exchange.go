@@ -18,7 +18,8 @@ const maxResponse = 64 << 20
 // and authenticate) but is encoded and decoded by kmsg.
 type exchange struct {
 	clientID string
-	newest   int16 // the newest version without flexible encoding
+	newest   int16
+	known    bool // that the broker speaks newest, also where kafka-go does not
 	req      kmsg.Request
 	res      kmsg.Response
 
@@ -35,7 +36,11 @@ func (e *exchange) ApiKey() protocol.ApiKey { return protocol.ApiKey(e.req.Key()
 
 // Required is called with the versions that both sides speak.
 func (e *exchange) Required(versions map[protocol.ApiKey]int16) bool {
-	e.req.SetVersion(min(versions[e.ApiKey()], e.newest))
+	v := e.newest
+	if !e.known {
+		v = min(versions[e.ApiKey()], v)
+	}
+	e.req.SetVersion(v)
 	return true
 }
 
@@ -51,6 +56,9 @@ func (e *exchange) exchange(rw io.ReadWriter) error {
 	out = binary.BigEndian.AppendUint32(out, correlation)
 	out = binary.BigEndian.AppendUint16(out, uint16(len(e.clientID)))
 	out = append(out, e.clientID...)
+	if e.req.IsFlexible() {
+		out = append(out, 0) // no tags
+	}
 	out = e.req.AppendTo(out)
 	binary.BigEndian.PutUint32(out, uint32(len(out)-4))
 	e.out = out
@@ -78,7 +86,14 @@ func (e *exchange) exchange(rw io.ReadWriter) error {
 	}
 	e.res = e.req.ResponseKind()
 	e.res.SetVersion(e.req.GetVersion())
-	if err := e.res.(interface{ UnsafeReadFrom([]byte) error }).UnsafeReadFrom(e.body); err != nil {
+	body := e.body
+	if e.req.IsFlexible() {
+		if len(body) == 0 || body[0] != 0 {
+			return fmt.Errorf("%s response has tags in its header", kmsg.NameForKey(e.req.Key()))
+		}
+		body = body[1:]
+	}
+	if err := e.res.(interface{ UnsafeReadFrom([]byte) error }).UnsafeReadFrom(body); err != nil {
 		return fmt.Errorf("decode %s response: %w", kmsg.NameForKey(e.req.Key()), err)
 	}
 	return nil

@@ -42,6 +42,9 @@ type fetcher struct {
 	out  chan chunk
 	wake chan<- struct{} // tells Poll that some fetcher has something
 
+	topicIs topicID // which has the name
+	unsure  bool    // it may have been made anew since: there was an error, or nobody asked for a while
+
 	end       atomic.Pointer[End] // the last time that the partition's end was seen
 	highWater atomic.Int64
 }
@@ -56,9 +59,13 @@ func (f *fetcher) run(ctx context.Context, offset int64) {
 		got, err := fetch(ctx, f.client, fetchRequest{
 			topic: f.topic, partition: f.partition, offset: offset, wait: fetchWait, maxBytes: maxBytes, clientID: f.clientID, room: f.pool.get,
 		})
-		if errors.Is(err, kgo.OffsetOutOfRange) {
+		anew := false
+		if err == nil && f.unsure {
+			anew, err = f.madeAnew(ctx)
+		}
+		if anew || errors.Is(err, kgo.OffsetOutOfRange) {
 			var c chunk
-			if c, err = f.relocate(ctx, offset); err == nil {
+			if c, err = f.relocate(ctx, offset, anew); err == nil {
 				if !f.send(ctx, c) {
 					return
 				}
@@ -78,6 +85,7 @@ func (f *fetcher) run(ctx context.Context, offset int64) {
 				f.log.Warn("kafka: fetch failed; trying again", "topic", f.topic, "partition", f.partition, "offset", offset, "error", err)
 			}
 			f.stats.FetchErrors.Add(1)
+			f.unsure = true
 			freshen(f.client, err)
 			if !pauseFor(ctx, pause) {
 				return
@@ -139,6 +147,8 @@ func (f *fetcher) deliver(ctx context.Context, offset int64, got fetched) (next 
 func (f *fetcher) send(ctx context.Context, c chunk) bool {
 	look := time.NewTicker(lookAgain)
 	defer look.Stop()
+	began := time.Now()
+	defer func() { f.unsure = f.unsure || time.Since(began) > fetchWait }()
 	for sent := false; !sent; {
 		select {
 		case f.out <- c:
@@ -167,9 +177,23 @@ func (f *fetcher) lookAtEnd(ctx context.Context) {
 	}
 }
 
+// madeAnew reports whether what was just fetched is of another topic than what was before, in whose
+// log our offset means nothing.
+func (f *fetcher) madeAnew(ctx context.Context) (bool, error) {
+	id, err := f.topicID(ctx)
+	if err != nil {
+		return false, err
+	}
+	if f.topicIs != (topicID{}) && id != (topicID{}) && id != f.topicIs {
+		return true, nil // until its start is found
+	}
+	f.topicIs, f.unsure = id, false
+	return false, nil
+}
+
 // relocate finds where to go on when the log does not have offset (kafka-go's Reader skips
-// silently here).
-func (f *fetcher) relocate(ctx context.Context, offset int64) (chunk, error) {
+// silently here), or is another one.
+func (f *fetcher) relocate(ctx context.Context, offset int64, anew bool) (chunk, error) {
 	all, err := listBounds(ctx, f.client, f.topic, []int32{f.partition})
 	if err != nil {
 		return chunk{}, err
@@ -177,16 +201,17 @@ func (f *fetcher) relocate(ctx context.Context, offset int64) (chunk, error) {
 	b := all[f.partition]
 	c := chunk{next: b.first, highWater: b.last}
 	switch {
+	case offset > b.last || anew:
+		f.unsure, f.topicIs = true, topicID{}
+		c.reset = true
+		f.stats.Resets.Add(1)
+		f.log.Error("kafka: the log is not the one of the committed offset (it was truncated, or the topic made anew); reading it from its start",
+			"topic", f.topic, "partition", f.partition, "offset", offset, "earliest", b.first, "end", b.last)
 	case offset < b.first:
 		c.lost = true
 		f.stats.Lost.Add(b.first - offset)
 		f.log.Error("kafka: records expired before they were read; going on at the earliest one", "topic", f.topic,
 			"partition", f.partition, "offset", offset, "earliest", b.first, "lost", b.first-offset)
-	case offset > b.last:
-		c.reset = true
-		f.stats.Resets.Add(1)
-		f.log.Error("kafka: the log ends before the committed offset (it was truncated, or the topic made anew); reading it from its start",
-			"topic", f.topic, "partition", f.partition, "offset", offset, "earliest", b.first, "end", b.last)
 	default: // the log has it by now
 		return chunk{}, kgo.OffsetOutOfRange
 	}

@@ -3,7 +3,9 @@ package kafka_test
 import (
 	"context"
 	"testing"
+	"time"
 
+	kgo "github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"picket/ingest/kafka"
@@ -62,6 +64,36 @@ func TestShorterLogIsReadFromItsStart(t *testing.T) {
 		b := poll(t, c)
 		want(t, b, "0[0,3)x3 gap lost=0")
 		commit(t, c, b)
+		if n := c.Stats().Resets.Load(); n != 1 {
+			t.Errorf("counted %d resets, want 1", n)
+		}
+	})
+}
+
+// Made anew and grown beyond where the reader was, a topic looks by its offsets as if nothing had happened.
+func TestTopicMadeAnewWhileItIsReadIsReadFromItsStart(t *testing.T) {
+	kafkatest.Both(t, func(t *testing.T, brokers []string) {
+		topic := newTopic(t, brokers, 1)
+		produce(t, brokers, topic, 0, 0, 30)
+		c := consumer(t, brokers, topic)
+		b := poll(t, c)
+		want(t, b, "0[0,30)x30")
+		commit(t, c, b)
+		pollEmpty(t, c)
+		raw := &kgo.Client{Addr: kgo.TCP(brokers...)}
+		if res, err := raw.DeleteTopics(t.Context(), &kgo.DeleteTopicsRequest{Topics: []string{topic}}); err != nil || res.Errors[topic] != nil {
+			t.Fatal(err, res)
+		}
+		makeTopics(t, brokers, kafka.TopicSpec{Name: topic, Partitions: 1, Retention: time.Hour, LogAppendTime: true})
+		produce(t, brokers, topic, 0, 0, 50)
+		for end := int64(0); end < 50; end = b.Ranges[0].End {
+			b = poll(t, c)
+			if r := b.Ranges[0]; r.Begin != end || r.Gap != (end == 0) || r.Lost > 0 {
+				t.Fatalf("[%d, %d) gap %t, want it to begin at %d", r.Begin, r.End, r.Gap, end)
+			}
+			commit(t, c, b)
+		}
+		pollEmpty(t, c)
 		if n := c.Stats().Resets.Load(); n != 1 {
 			t.Errorf("counted %d resets, want 1", n)
 		}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	kgo "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // topicTakes is how long a topic that was just made may be unknown: to other brokers, and
@@ -48,4 +50,41 @@ func lookUp(ctx context.Context, client *kgo.Client, topic string) (int, error) 
 		}
 	}
 	return 0, kgo.UnknownTopicOrPartition
+}
+
+// topicIDVersion is the first Metadata with ids of topics; brokers from 2.8 on speak it.
+const topicIDVersion = 10
+
+type topicID [16]byte
+
+// topicID asks a partition's leader which topic has the name now: one that was made anew has
+// another id. Brokers that know no ids answer with none.
+func (f *fetcher) topicID(ctx context.Context) (topicID, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	rt := kmsg.NewMetadataRequestTopic()
+	rt.Topic = &f.topic
+	req.Topics = append(req.Topics, rt)
+	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
+	defer cancel()
+	can, err := f.client.ApiVersions(ctx, &kgo.ApiVersionsRequest{})
+	if err != nil {
+		return topicID{}, err
+	}
+	if !slices.ContainsFunc(can.ApiKeys, func(k kgo.ApiVersionsResponseApiKey) bool {
+		return k.ApiKey == int(req.Key()) && k.MaxVersion >= topicIDVersion
+	}) {
+		return topicID{}, nil
+	}
+	m, err := f.client.Transport.RoundTrip(ctx, f.client.Addr, &toLeader{
+		exchange: exchange{clientID: f.clientID, newest: topicIDVersion, known: true, req: req}, topic: f.topic, partition: f.partition,
+	})
+	if err != nil {
+		return topicID{}, err
+	}
+	for _, t := range m.(*toLeader).res.(*kmsg.MetadataResponse).Topics {
+		if t.Topic != nil && *t.Topic == f.topic {
+			return t.TopicID, code(t.ErrorCode)
+		}
+	}
+	return topicID{}, kgo.UnknownTopicOrPartition
 }
