@@ -12,8 +12,8 @@ func (o *observer) answered(c *call, a *answer) {
 	if a.err == nil && result != nil {
 		o.learn(c, result)
 	}
-	if o.greeting && c.dir == toServer {
-		o.greeted() // a server that answers has said its name, or does not begin with it
+	if o.greeting && o.server.Name != "" { // an error, or an answer without a name, ends no wait
+		o.greeted()
 	}
 	e := o.callEvent(c)
 	e.Outcome = "success"

@@ -1,6 +1,7 @@
 package tap
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/url"
 	"strconv"
@@ -120,7 +121,7 @@ func (o *observer) meetServer(info json.RawMessage) {
 		return
 	}
 	if o.opt.ServerName == "" {
-		o.server.Name = clip(str(i["name"]), maxName)
+		o.server.Name = cmp.Or(clip(str(i["name"]), maxName), o.server.Name)
 	}
 	o.server.Version = clip(str(i["version"]), maxName)
 }

@@ -227,6 +227,27 @@ func TestEventsWaitForTheName(t *testing.T) {
 	l.server(`{"id":1,"result":{"protocolVersion":"2025-06-18","serverInfo":{"name":"notes","version":"2"}}}`)
 	want(l, "error of notes", "heartbeat of notes", "discovery of notes")
 
+	l = newLines(t, nil) // the client tries the stateless protocol first
+	l.client(`{"id":0,"method":"server/discover","params":{"_meta":{}}}`)
+	l.server(`{"id":0,"error":{"code":-32601,"message":"Method not found"}}`)
+	l.client(`{"id":1,"method":"ping"}`)
+	l.server(`{"id":1,"result":{}}`)
+	l.client(`{"id":2,"method":"initialize","params":{"protocolVersion":"2025-06-18"}}`)
+	want(l)
+	l.server(`{"id":2,"result":{"protocolVersion":"2025-06-18","serverInfo":{"name":"notes","version":"2"}}}`)
+	want(l, "error of notes", "discovery of notes")
+	l.client(`{"id":3,"method":"server/discover"}`)
+	l.server(`{"id":3,"result":{"serverInfo":{"version":"3"}}}`) // no other name
+	want(l, "error of notes", "discovery of notes", "discovery of notes")
+
+	l = newLines(t, nil) // answers, and never a name
+	l.client(`{"id":0,"method":"tools/list"}`)
+	l.server(`{"id":0,"result":{"tools":[]}}`)
+	l.o.sweep(l.now.Add(9 * time.Second))
+	want(l)
+	l.o.sweep(l.now.Add(11 * time.Second))
+	want(l, "discovery of notes-server")
+
 	l = newLines(t, nil) // nobody ever says a name
 	l.server("starting up")
 	l.o.sweep(l.now.Add(9 * time.Second))
