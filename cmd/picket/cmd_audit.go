@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -148,8 +149,9 @@ type partitionAudit struct {
 	Twice     uint64       `json:"twice"`
 	Beyond    uint64       `json:"beyond"`
 	InFlight  int64        `json:"in_flight"`
-	Ahead     uint64       `json:"ahead"` // in flight and stored already
-	Missing   []store.Span `json:"missing,omitempty"`
+	Ahead     uint64       `json:"ahead"`             // in flight and stored already
+	Missing   []store.Span `json:"missing,omitempty"` // ranges with a lost record
+	Unseen    int64        `json:"unseen,omitempty"`  // from here on, nobody looked for lost records
 	Problems  []string     `json:"problems,omitempty"`
 }
 
@@ -203,8 +205,9 @@ func (a *auditor) offsets(ctx context.Context, group, topic string) ([]kafka.Off
 	return t.Offsets(ctx, group, topic)
 }
 
-// maxSpans is how many missing ranges of a partition are looked at.
-const maxSpans = 1000
+// maxSpans is how many ranges of a partition without a row are looked at: each transaction of a producer
+// leaves one.
+const maxSpans = 1_000_000
 
 func (a *auditor) partition(ctx context.Context, topic string, n int, l kafka.Offsets) (partitionAudit, error) {
 	p := partitionAudit{Partition: n, Start: l.Start, End: l.End, Committed: l.Committed}
@@ -275,21 +278,18 @@ var errSeen = errors.New("all is seen")
 // sortMissing tells records without a row from offsets that hold none, such as markers of
 // transactions. It reads the topic, and only if something is missing.
 func (a *auditor) sortMissing(ctx context.Context, r *auditReport) error {
-	left := 0
-	for i := range r.Partitions {
-		for _, s := range r.Partitions[i].Missing {
-			r.Partitions[i].NoData += s.End - s.Begin
-			left++
-		}
-	}
-	if left == 0 {
-		return nil
-	}
 	last := -1
+	lost := make([]map[store.Span]bool, len(r.Partitions)) // which of the missing ranges have a record
 	for i := range r.Partitions {
-		if len(r.Partitions[i].Missing) > 0 {
+		p := &r.Partitions[i]
+		for _, s := range p.Missing {
+			p.NoData += s.End - s.Begin
 			last = i
 		}
+		lost[i] = map[store.Span]bool{}
+	}
+	if last < 0 {
+		return nil
 	}
 	read := 0
 	err := kafka.Scan(ctx, a.kafka, r.Topic, func(rec kafka.Record) error {
@@ -300,17 +300,31 @@ func (a *auditor) sortMissing(ctx context.Context, r *auditReport) error {
 			return errSeen
 		}
 		p := &r.Partitions[rec.Partition]
-		for _, s := range p.Missing {
-			if rec.Offset >= s.Begin && rec.Offset < s.End {
-				p.Lost++
-				p.NoData--
-				break
+		n, ok := slices.BinarySearchFunc(p.Missing, rec.Offset, func(s store.Span, offset int64) int {
+			switch {
+			case s.End <= offset:
+				return -1
+			case s.Begin > offset:
+				return 1
 			}
+			return 0
+		})
+		if ok {
+			p.Lost++
+			p.NoData--
+			lost[rec.Partition][p.Missing[n]] = true
 		}
 		return nil
 	})
 	if err != nil && !errors.Is(err, errSeen) {
 		return fmt.Errorf("look for what is missing: %w", err)
+	}
+	for i := range r.Partitions {
+		p := &r.Partitions[i]
+		if len(p.Missing) == maxSpans {
+			p.Unseen = p.Missing[maxSpans-1].End
+		}
+		p.Missing = slices.DeleteFunc(p.Missing, func(s store.Span) bool { return !lost[i][s] })
 	}
 	return nil
 }
@@ -319,6 +333,9 @@ func (a *auditor) judge(p *partitionAudit) {
 	say := func(format string, args ...any) { p.Problems = append(p.Problems, fmt.Sprintf(format, args...)) }
 	if p.Lost > 0 {
 		say("%s below the committed offset %d without a row, in %s", count(int(p.Lost), "record"), p.Committed, spans(p.Missing))
+	}
+	if p.Unseen > 0 {
+		say("%s without a row: what is missing from offset %d on was not looked at", count(maxSpans, "range"), p.Unseen)
 	}
 	if p.Twice > 0 {
 		say("%s too many", count(int(p.Twice), "row"))

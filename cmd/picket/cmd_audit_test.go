@@ -247,6 +247,36 @@ func TestAuditWhenTheLogHasExpired(t *testing.T) {
 	}
 }
 
+// Each transaction leaves an offset without a record. A record that is lost behind many of them is found,
+// and only where it is.
+func TestAuditLooksBehindManyTransactions(t *testing.T) {
+	a := newAudited(t)
+	const transactions = 1100
+	c, err := kgo.NewClient(kgo.SeedBrokers(a.cfg.Brokers...), kgo.TransactionalID("audited"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for range transactions {
+		if err := c.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.ProduceSync(t.Context(), &kgo.Record{Topic: "mcp.events", Value: []byte("{}")}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const last = 2 * (transactions - 1)
+	a.consume(func(r kafka.Range) { a.store(r, last) })
+	e, r := a.audit()
+	p := r.Partitions[0]
+	if e.code != exitFailure || p.Lost != 1 || p.NoData != transactions || fmt.Sprint(p.Missing) != fmt.Sprintf("[{%d %d}]", last-1, last+2) {
+		t.Errorf("code %d, %+v", e.code, p)
+	}
+}
+
 // An operator moved the offset forward, and Kafka no longer has what was skipped.
 func TestAuditRemembersWhatWasSkipped(t *testing.T) {
 	a := newAudited(t)
