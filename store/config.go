@@ -35,8 +35,9 @@ type TLS struct {
 	CAFile     string // additional to the system's authorities when empty, instead of them when set
 	CertFile   string // client certificate, with KeyFile
 	KeyFile    string
-	ServerName string // when the certificate names another host than the URL
-	MinVersion uint16 // TLS 1.2 when unset
+	ServerName string         // when the certificate names another host than the URL
+	MinVersion uint16         // TLS 1.2 when unset
+	Watch      *tlsfile.Watch // hears of files that cannot be read anew; may be nil
 }
 
 // Config says where ClickHouse is. Zero values mean the defaults named.
@@ -167,7 +168,7 @@ func (t *target) tls() (*tlsfile.Client, error) {
 		return nil, nil
 	}
 	c, err := tlsfile.New(tlsfile.Files{
-		CA: t.TLS.CAFile, Cert: t.TLS.CertFile, Key: t.TLS.KeyFile, ServerName: t.TLS.ServerName, MinVersion: max(t.TLS.MinVersion, tls.VersionTLS12),
+		CA: t.TLS.CAFile, Cert: t.TLS.CertFile, Key: t.TLS.KeyFile, ServerName: t.TLS.ServerName, MinVersion: max(t.TLS.MinVersion, tls.VersionTLS12), Watch: t.TLS.Watch,
 	})
 	if err != nil {
 		return nil, configErrorf(err, "clickhouse.tls: %v", err)

@@ -1,9 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"log/slog"
 	"net/http/httptest"
 	"os"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"testing"
 
 	"picket/detect/secret"
+	"picket/internal/tlsfile"
 	"picket/store/embedded"
 	"picket/store/embedded/embeddedtest"
 )
@@ -53,6 +56,8 @@ func TestCertificatesAreReplaced(t *testing.T) {
 
 	_, files := issue(old, "first")
 	files.CAFile = old.file
+	var log bytes.Buffer
+	files.Watch = &tlsfile.Watch{Section: "clickhouse.tls", Log: slog.New(slog.NewTextHandler(&log, nil))}
 	db := dial(t, Config{URL: front.URL, User: "picket", Password: secret.New(password), TLS: files})
 	ping := func(want string) {
 		t.Helper()
@@ -69,6 +74,9 @@ func TestCertificatesAreReplaced(t *testing.T) {
 	ping("first") // the key is not there yet
 	replace(files.KeyFile, next.KeyFile)
 	ping("second")
+	if s := log.String(); strings.Count(s, "\n") != 2 || !strings.Contains(s, "stay in use") || !strings.Contains(s, "read again") {
+		t.Errorf("the log says %q", s)
+	}
 
 	cert, _ = issue(renewed, "server")
 	server.Store(&cert)

@@ -13,6 +13,7 @@ import (
 	"picket/cmd/internal/app"
 	"picket/ingest/kafka"
 	"picket/ingest/tap"
+	"picket/internal/tlsfile"
 )
 
 func newTapCmd(e *env) *cobra.Command {
@@ -50,6 +51,9 @@ The exit code is the server's.`,
 			o.Command, o.Stdin, o.Stdout, o.Stderr = args, e.stdin, e.stdout, e.stderr
 			o.Logger = e.logger(cfg)
 			sink := &kafkaSink{cfg: app.KafkaConfig(cfg), topic: cfg.Kafka.Topics.Events, key: []byte(strconv.Itoa(os.Getpid()) + "@" + cfg.Instance)}
+			if t := sink.cfg.TLS; t != nil {
+				t.Watch = &tlsfile.Watch{Section: "kafka.tls", Log: o.Logger}
+			}
 			defer sink.close()
 			o.Sink = sink
 			code, err := tap.Run(context.WithoutCancel(cmd.Context()), o) // signals are the server's to act on

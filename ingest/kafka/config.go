@@ -32,8 +32,9 @@ type TLSConfig struct {
 	CAFile     string // PEM; the system's roots if empty
 	CertFile   string // PEM, the client's certificate, if the broker asks for one
 	KeyFile    string
-	ServerName string // if the certificate names another host than the address does
-	MinVersion string // "1.3" (default) or "1.2"
+	ServerName string         // if the certificate names another host than the address does
+	MinVersion string         // "1.3" (default) or "1.2"
+	Watch      *tlsfile.Watch // hears of files that cannot be read anew; may be nil
 }
 
 // SASLConfig says who we are.
@@ -83,7 +84,7 @@ func (c Config) tls() (*tlsfile.Client, error) {
 	if t == nil || !t.Enabled {
 		return nil, nil
 	}
-	f := tlsfile.Files{CA: t.CAFile, Cert: t.CertFile, Key: t.KeyFile, ServerName: t.ServerName}
+	f := tlsfile.Files{CA: t.CAFile, Cert: t.CertFile, Key: t.KeyFile, ServerName: t.ServerName, Watch: t.Watch}
 	switch t.MinVersion {
 	case "", "1.3":
 		f.MinVersion = tls.VersionTLS13

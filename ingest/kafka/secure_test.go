@@ -1,11 +1,14 @@
 package kafka_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +16,8 @@ import (
 	"picket/detect/secret"
 	"picket/ingest/kafka"
 	"picket/ingest/kafka/kafkatest"
+	"picket/internal/probe/probetest"
+	"picket/internal/tlsfile"
 )
 
 // Every way to be let in writes and reads a record; every way to be refused says why.
@@ -232,4 +237,40 @@ func above(t *testing.T, addr string) string {
 		t.Fatal(err)
 	}
 	return netip.AddrPortFrom(a.Addr(), a.Port()+1).String()
+}
+
+// Files that are replaced and cannot be read leave those of before in use, and that is told.
+func TestFilesThatCannotBeReadAnewAreTold(t *testing.T) {
+	pki, err := kafkatest.NewPKI(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	certFile, keyFile, err := pki.Issue("broker", time.Hour, "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := probetest.Says(t, probetest.Kafka(probetest.Broker), pair)
+	var log bytes.Buffer
+	watch := &tlsfile.Watch{Section: "kafka.tls", Log: slog.New(slog.NewTextHandler(&log, nil))}
+	dial, err := kafka.Dialer(kafka.Config{TLS: &kafka.TLSConfig{Enabled: true, CAFile: pki.CAFile, Watch: watch}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(pki.CAFile, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		conn, err := dial(t.Context(), "tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+	}
+	if s := log.String(); strings.Count(s, "\n") != 1 || !strings.Contains(s, pki.CAFile) {
+		t.Errorf("the log says %q", s)
+	}
 }

@@ -20,6 +20,7 @@ type Files struct {
 	Cert, Key  string // the client's certificate, if the server asks for one
 	ServerName string // if the certificate names another host than the address does
 	MinVersion uint16
+	Watch      *Watch // hears how each later reading went; may be nil
 }
 
 // Client gives settings as the files are. Any number of goroutines may use it.
@@ -47,6 +48,7 @@ func (c *Client) Config() (conf *tls.Config, err error) {
 	if err == nil {
 		c.last = now
 	}
+	c.files.Watch.saw(err, c.last)
 	return c.last.Clone(), err
 }
 

@@ -40,6 +40,7 @@ type App struct {
 	opt     Options
 	log     *slog.Logger
 	kafka   kafka.Config
+	store   store.Config
 	reg     *prometheus.Registry
 	metrics *role.Metrics
 	health  *role.Health
@@ -80,7 +81,7 @@ func Start(ctx context.Context, cfg *config.Config, opt Options) (_ *App, err er
 	if a.servers, err = StartServers(ctx, cfg, opt.Log, opt.Progress); err != nil {
 		return nil, err
 	}
-	a.kafka = KafkaConfig(cfg)
+	a.reach()
 	if err := a.topics(ctx); err != nil {
 		return nil, err
 	}
@@ -336,7 +337,7 @@ func (a *App) reader() role.Reader {
 // openStore connects and migrates. A ClickHouse that is down is not an error at
 // start: the others go on, and the role waits for it.
 func (a *App) openStore(ctx context.Context) (*store.DB, error) {
-	db, err := store.Open(ctx, StoreConfig(a.cfg))
+	db, err := store.Open(ctx, a.store)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"picket/cmd/internal/config"
 	"picket/detect/secret"
 	"picket/ingest/kafka"
+	"picket/internal/tlsfile"
 	"picket/store"
 )
 
@@ -41,6 +42,25 @@ func StoreConfig(c *config.Config) store.Config {
 		}
 	}
 	return s
+}
+
+// reach sets how to reach the servers; what comes of TLS files that are replaced is told.
+func (a *App) reach() {
+	a.kafka, a.store = KafkaConfig(a.cfg), StoreConfig(a.cfg)
+	if t := a.kafka.TLS; t != nil {
+		t.Watch = a.watch("kafka.tls", t.CAFile, t.CertFile)
+	}
+	a.store.TLS.Watch = a.watch("clickhouse.tls", a.store.TLS.CAFile, a.store.TLS.CertFile)
+}
+
+// watch is nil where there are no files.
+func (a *App) watch(section, ca, cert string) *tlsfile.Watch {
+	if ca == "" && cert == "" {
+		return nil
+	}
+	read := a.metrics.TLSRead.WithLabelValues(section)
+	read.Set(1)
+	return &tlsfile.Watch{Section: section, Log: a.log, Read: read}
 }
 
 // TopicSpecs are the topics as the promises need them. Only events and dead hold

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +33,11 @@ func TestSecured(t *testing.T) {
 	w := newFiles(t, true, rule, 5*time.Second)
 	w.startClickHouse()
 	s := &secured{world: w, node: node, front: w.lockedClickHouse(node.PKI)}
+	ca, err := os.ReadFile(node.PKI.CAFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.authority = s.write("clickhouse-ca.pem", string(ca))
 	s.write("kafka.password", kafkaPassword+"\n")
 	s.write("clickhouse.password", clickhousePassword+"\n")
 	setup, oncall := s.person("setup"), s.person("oncall")
@@ -49,6 +55,7 @@ func TestSecured(t *testing.T) {
 	eventually(t, 20*time.Second, "an alert and a dead letter are stored", func() bool {
 		return w.count("SELECT count() FROM picket.alerts") > 0 && w.count("SELECT count() FROM picket.dead_letters") == 1
 	})
+	s.renews(r, string(ca))
 
 	mayOperate := node.Grant(t, "operate", "CN=oncall")
 	s.does(oncall, "adds up", "audit")
@@ -78,11 +85,31 @@ func TestSecured(t *testing.T) {
 	s.fails(78, pipeline, "may not Read topic picket.dead", "dead", "list")
 }
 
+// renews replaces a file wrongly and then rightly, beside the process that uses it.
+func (s *secured) renews(r *run, good string) {
+	s.t.Helper()
+	for _, step := range []struct {
+		text, says string
+		read       float64
+	}{{"half of a fi", s.authority, 0}, {good, "the files can be read again", 1}} {
+		s.write("clickhouse-ca.pem", step.text)
+		s.front.CloseClientConnections()
+		eventually(s.t, 20*time.Second, "the log and the metric say: "+step.says, func() bool {
+			said := slices.ContainsFunc(r.proc.log(), func(line string) bool {
+				return strings.Contains(line, "clickhouse.tls: ") && strings.Contains(line, step.says)
+			})
+			return said && r.metric(`picket_tls_files_read{section="clickhouse.tls"}`) == step.read && r.metric(`picket_tls_files_read{section="kafka.tls"}`) == 1
+		})
+	}
+	r.ready(20 * time.Second)
+}
+
 // secured is a world whose servers ask who is there.
 type secured struct {
 	*world
-	node  kafkatest.Node
-	front string
+	node      kafkatest.Node
+	authority string           // that ClickHouse's clients trust
+	front     *httptest.Server // before ClickHouse
 }
 
 // person is the configuration of somebody with a client certificate.
@@ -111,7 +138,7 @@ kafka: {brokers: [%q], partitions: {events: 3, signals: 2}, %s}
 clickhouse: {url: %q, user: picket, password_file: clickhouse.password, tls: {ca_file: %q}}
 privacy: {keys_file: keys.json}
 rules: {builtin: false, dirs: [rules]}
-`, admin, broker, auth, s.front, s.node.PKI.CAFile)
+`, admin, broker, auth, s.front.URL, s.authority)
 }
 
 func (s *secured) certificate(name string) *kafka.TLSConfig {
@@ -176,7 +203,7 @@ func (s *secured) silent(p *proc) {
 }
 
 // lockedClickHouse is the engine behind TLS, a user and a password, answering as a real server does.
-func (w *world) lockedClickHouse(pki kafkatest.PKI) string {
+func (w *world) lockedClickHouse(pki kafkatest.PKI) *httptest.Server {
 	w.t.Helper()
 	certFile, keyFile, err := pki.Issue("clickhouse", time.Hour, "127.0.0.1")
 	if err != nil {
@@ -209,7 +236,7 @@ func (w *world) lockedClickHouse(pki kafkatest.PKI) string {
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 	s.StartTLS()
 	w.t.Cleanup(s.Close)
-	return s.URL
+	return s
 }
 
 func (w *world) write(name, text string) string {

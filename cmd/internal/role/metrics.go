@@ -28,6 +28,8 @@ type Metrics struct {
 	Watermark prometheus.Gauge
 	Rules     prometheus.Gauge
 
+	TLSRead *prometheus.GaugeVec // section: kafka.tls, clickhouse.tls
+
 	ReloadOK   prometheus.Gauge
 	ReloadTime prometheus.Gauge
 	RulesInfo  *prometheus.GaugeVec // hash
@@ -84,6 +86,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Watermark: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "picket", Name: "watermark_seconds", Help: "Unix time up to which windows have settled."}),
 		Rules:     prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "picket", Name: "rules", Help: "Rules in force."}),
 	}
+	m.TLSRead = gauge("tls_files_read", "1 if the certificate files of a section could be read at its newest connection; 0 while they could not, and those of before are in use.", "section")
 	m.ReloadOK = prometheus.NewGauge(prometheus.GaugeOpts{
 		Namespace: "picket", Name: "rules_last_reload_successful", Help: "1 if the rule files as they are now are in force; 0 while they are refused, and older rules run.",
 	})
@@ -99,7 +102,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 	reg.MustRegister(m.Records, m.Batches, m.Seconds, m.Stages, m.Lag, m.Parked, m.Lost, m.Stored, m.Dead, m.Matches, m.Alerts,
 		m.Left, m.Shed, m.Groups, m.Waiting, m.Latency, m.Told, m.TellTime, m.Watermark, m.Rules,
-		m.ReloadOK, m.ReloadTime, m.RulesInfo)
+		m.TLSRead, m.ReloadOK, m.ReloadTime, m.RulesInfo)
 	return m
 }
 
