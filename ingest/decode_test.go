@@ -322,6 +322,10 @@ func TestDeadRecord(t *testing.T) {
 			t.Errorf("headers %s lack %s", got, want)
 		}
 	}
+	dead.Redrive = []byte("mcp.events:3:7")
+	if got := fmt.Sprintf("%s", dead.Headers()); !strings.HasSuffix(got, "{picket-redrive mcp.events:3:7}]") {
+		t.Errorf("headers of a redrive that failed again: %s", got)
+	}
 	rec.Key = nil
 	if got := fmt.Sprintf("%s", NewDeadLetter(rec, r).Headers()); strings.Contains(got, "picket-key") {
 		t.Errorf("a record without a key has none in its headers: %s", got)

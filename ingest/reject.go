@@ -90,11 +90,12 @@ type Header struct {
 // coordinates: writing it twice is harmless.
 type DeadLetter struct {
 	Record
-	Why *Reject
+	Why     *Reject
+	Redrive []byte // the record's own HeaderRedrive; nil if it had none
 }
 
 // NewDeadLetter makes the dead letter of a record.
-func NewDeadLetter(rec Record, why *Reject) DeadLetter { return DeadLetter{rec, why} }
+func NewDeadLetter(rec Record, why *Reject) DeadLetter { return DeadLetter{Record: rec, Why: why} }
 
 // Key is "topic:partition:offset" of the original.
 func (d DeadLetter) Key() []byte {
@@ -103,6 +104,10 @@ func (d DeadLetter) Key() []byte {
 
 // HeaderKey is the header with the original's key. A record without a key has no such header.
 const HeaderKey = "picket-key"
+
+// HeaderRedrive is on a record that 'picket dead redrive' sent, and on the dead letter that it
+// may become again: the name of the dead letter that it was.
+const HeaderRedrive = "picket-redrive"
 
 // Headers say why, and where the record came from.
 func (d DeadLetter) Headers() []Header {
@@ -119,6 +124,9 @@ func (d DeadLetter) Headers() []Header {
 	}
 	if d.Record.Key != nil {
 		out = append(out, Header{HeaderKey, d.Record.Key})
+	}
+	if d.Redrive != nil {
+		out = append(out, Header{HeaderRedrive, d.Redrive})
 	}
 	return out
 }

@@ -206,7 +206,7 @@ func listLetters(out io.Writer, letters []*letter, asJSON bool) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "name\tappended\tclass\tbytes\treason")
 	for _, l := range letters {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s%s\n", alerting.Clean(l.Name), l.Append.UTC().Format(time.DateTime), alerting.Clean(l.Class), l.Bytes, alerting.Clean(l.reason()), l.sent())
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s%s\n", alerting.Clean(l.Name), l.Append.UTC().Format(time.DateTime), alerting.Clean(l.Class), l.Bytes, alerting.Clean(l.reason()), l.redrives())
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -214,6 +214,9 @@ func listLetters(out io.Writer, letters []*letter, asJSON bool) error {
 	fmt.Fprintln(out, count(len(letters), "dead letter"))
 	return nil
 }
+
+// maxOnTerminal is how many bytes of a record a terminal gets.
+const maxOnTerminal = 4 << 10
 
 func newDeadShowCmd(e *env) *cobra.Command {
 	var raw bool
@@ -224,7 +227,8 @@ func newDeadShowCmd(e *env) *cobra.Command {
 
 		ValidArgsFunction: e.completeLetters,
 		Long: `Show prints why a record was refused and its bytes as they came, raw personal data included. What could act on a
-terminal is escaped; --raw writes the bytes alone and as they are, to a file or another program only.`,
+terminal is escaped, and a terminal gets the first 4 KiB only; --raw writes the bytes alone and as they are, to a file
+or another program only.`,
 		Example: "  picket dead show mcp.events:3:1042\n  picket dead show mcp.events:3:1042 --raw > record.json",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if raw && e.terminal(e.stdout) {
@@ -247,7 +251,7 @@ terminal is escaped; --raw writes the bytes alone and as they are, to a file or 
 			}
 			w := e.stdout
 			fmt.Fprintf(w, "%s, appended %s\n%s: %s: %s%s\n", alerting.Clean(l.Name), l.Append.UTC().Format(time.RFC3339Nano),
-				alerting.Clean(l.Stage), alerting.Clean(l.Class), alerting.Clean(l.reason()), l.sent())
+				alerting.Clean(l.Stage), alerting.Clean(l.Class), alerting.Clean(l.reason()), l.redrives())
 			if l.key != nil {
 				fmt.Fprintf(w, "key: %q\n", l.key)
 			}
@@ -256,8 +260,15 @@ terminal is escaped; --raw writes the bytes alone and as they are, to a file or 
 				return nil
 			}
 			fmt.Fprintf(w, "%s:\n", count(l.Bytes, "byte"))
-			for line := range strings.SplitSeq(escape(l.value), "\n") {
+			shown := l.value
+			if e.terminal(w) && len(shown) > maxOnTerminal {
+				shown = shown[:maxOnTerminal]
+			}
+			for line := range strings.SplitSeq(escape(shown), "\n") {
 				fmt.Fprintf(w, "  | %s\n", line)
+			}
+			if rest := len(l.value) - len(shown); rest > 0 {
+				fmt.Fprintf(w, "and %s more: send them all to a file or a program, such as | less\n", count(rest, "byte"))
 			}
 			return nil
 		},
@@ -294,7 +305,7 @@ func escape(b []byte) string {
 
 func newDeadRedriveCmd(e *env) *cobra.Command {
 	var f deadFilter
-	var all, yes bool
+	var all, failed, yes bool
 	cmd := &cobra.Command{
 		Use:   "redrive [<topic:partition:offset>...]",
 		Short: "Send dead letters through the pipeline again",
@@ -303,9 +314,11 @@ func newDeadRedriveCmd(e *env) *cobra.Command {
 		ValidArgsFunction: e.completeLetters,
 		Long: `Redrive sends the original bytes and key of the chosen dead letters to the partition that they came from, with the
 header picket-redrive naming the original. Choose by names, by flags, or --all. Without --yes it only says what it would send.
+A letter that failed again after a redrive is sent only by its name, or with --failed.
 
 What was sent is written down beside the dead letters, so no letter is sent twice, also not by a redrive after one
-that was killed in the middle. Run one at a time. A record that fails again is a new dead letter with a name of its own.`,
+that was killed in the middle. Run one at a time. A record that fails again is a new dead letter with a name of its own,
+and says which letter it was.`,
 		Example: "  picket dead redrive mcp.events:3:1042\n  picket dead redrive --class unknown_field --since 24h --yes",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := f.check(time.Now()); err != nil {
@@ -325,11 +338,12 @@ that was killed in the middle. Run one at a time. A record that fails again is a
 			if err != nil {
 				return err
 			}
-			return m.redrive(cmd.Context(), e, chosen, yes)
+			return m.redrive(cmd.Context(), e, chosen, failed || len(args) > 0, yes)
 		},
 	}
 	f.flags(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "choose all dead letters")
+	cmd.Flags().BoolVar(&failed, "failed", false, "send those too that failed again after a redrive")
 	cmd.Flags().BoolVar(&yes, "yes", false, "send them")
 	return cmd
 }

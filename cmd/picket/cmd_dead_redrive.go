@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"picket/alerting"
 	"picket/cmd/internal/config"
 	"picket/ingest"
 	"picket/ingest/kafka"
@@ -26,6 +27,7 @@ type letter struct {
 	At        int       `json:"byte"`
 	Bytes     int       `json:"bytes"`
 	Redriven  time.Time `json:"redriven,omitzero"`
+	RedriveOf string    `json:"redrive_of,omitempty"` // the letter whose redrive failed again as this one
 
 	key     []byte // nil: it had none, or was written before keys were kept
 	value   []byte
@@ -37,20 +39,22 @@ func (l *letter) reason() string {
 	return (&ingest.Reject{Msg: l.Reason, Offset: l.At}).Reason()
 }
 
-// sent says when it was sent again.
-func (l *letter) sent() string {
-	if l.Redriven.IsZero() {
-		return ""
+// redrives says whether it comes from a redrive, and when it was sent again itself.
+func (l *letter) redrives() (s string) {
+	if l.RedriveOf != "" {
+		s = " (failed again: redrive of " + alerting.Clean(l.RedriveOf) + ")"
 	}
-	return " (sent again " + l.Redriven.UTC().Format(time.DateTime) + ")"
+	if !l.Redriven.IsZero() {
+		s += " (sent again " + l.Redriven.UTC().Format(time.DateTime) + ")"
+	}
+	return s
 }
 
-// Headers beside those of ingest.DeadLetter.
+// A header beside those of ingest.DeadLetter, and its values.
 const (
-	headerRedrive = "picket-redrive" // on a record that is sent again: the name of the letter
-	headerState   = "picket-redrive-state"
-	stateStarted  = "started" // a record of the dead topic: the letter with this key is about to be sent
-	stateDone     = "done"    // and was
+	headerState  = "picket-redrive-state"
+	stateStarted = "started" // a record of the dead topic: the letter with this key is about to be sent
+	stateDone    = "done"    // and was
 )
 
 // morgue is the topic of dead letters, in memory.
@@ -107,7 +111,7 @@ func (m *morgue) read(ctx context.Context) error {
 func letterOf(r *kafka.Record) (*letter, error) {
 	l := &letter{
 		Name: string(r.Key), Topic: header(r, "picket-topic"), Stage: header(r, "picket-stage"), Class: header(r, "picket-class"),
-		Reason: header(r, "picket-reason"), Bytes: len(r.Value), value: bytes.Clone(r.Value),
+		Reason: header(r, "picket-reason"), RedriveOf: header(r, ingest.HeaderRedrive), Bytes: len(r.Value), value: bytes.Clone(r.Value),
 	}
 	p, err := strconv.ParseInt(header(r, "picket-partition"), 10, 32)
 	if err != nil {
@@ -153,17 +157,20 @@ func (m *morgue) choose(names []string, f *deadFilter) ([]*letter, error) {
 }
 
 // redrive sends what was not sent before. It writes down that it will, sends, and writes
-// down that it did: where the middle is in doubt, the events topic itself is asked.
-func (m *morgue) redrive(ctx context.Context, e *env, chosen []*letter, yes bool) error {
+// down that it did: where the middle is in doubt, the events topic itself is asked. What failed
+// again is sent only if failed says so, or every call would send what is wrong in itself once more.
+func (m *morgue) redrive(ctx context.Context, e *env, chosen []*letter, failed, yes bool) error {
 	if err := m.settle(ctx, chosen); err != nil {
 		return err
 	}
 	var todo []*letter
-	before, without, elsewhere := 0, 0, 0
+	before, again, without, elsewhere := 0, 0, 0, 0
 	for _, l := range chosen {
 		switch {
 		case !l.Redriven.IsZero():
 			before++
+		case l.RedriveOf != "" && !failed:
+			again++
 		case l.Class == string(ingest.ClassUnreadable) || l.Bytes == 0:
 			without++
 		case l.Topic != m.topics.Events:
@@ -175,7 +182,7 @@ func (m *morgue) redrive(ctx context.Context, e *env, chosen []*letter, yes bool
 	for _, c := range []struct {
 		n   int
 		why string
-	}{{before, "sent again before"}, {without, "without bytes to send"}, {elsewhere, "of another topic than " + m.topics.Events}} {
+	}{{before, "sent again before"}, {again, "failed again after a redrive: send them by name or with --failed"}, {without, "without bytes to send"}, {elsewhere, "of another topic than " + m.topics.Events}} {
 		if c.n > 0 {
 			fmt.Fprintf(e.stderr, "left out: %d %s\n", c.n, c.why)
 		}
@@ -210,7 +217,7 @@ func (m *morgue) send(ctx context.Context, letters []*letter) error {
 	for _, l := range letters {
 		rs = append(rs, kafka.Record{
 			Topic: l.Topic, Partition: l.Partition, Key: l.key, Value: l.value,
-			Headers: []kafka.Header{{Key: headerRedrive, Value: []byte(l.Name)}},
+			Headers: []kafka.Header{{Key: ingest.HeaderRedrive, Value: []byte(l.Name)}},
 		})
 	}
 	if err := p.Produce(ctx, rs); err != nil {
@@ -237,7 +244,7 @@ func (m *morgue) settle(ctx context.Context, chosen []*letter) error {
 		return nil
 	}
 	err := kafka.Scan(ctx, m.kafka, m.topics.Events, func(r kafka.Record) error {
-		if l := m.byName[header(&r, headerRedrive)]; l != nil && l.Redriven.IsZero() {
+		if l := m.byName[header(&r, ingest.HeaderRedrive)]; l != nil && l.Redriven.IsZero() {
 			l.Redriven = r.Append
 		}
 		return nil

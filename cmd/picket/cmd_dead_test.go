@@ -52,12 +52,21 @@ func (b *buried) produce(rs ...kafka.Record) {
 // letter writes one; the key "none" stands for no key.
 func (b *buried) letter(partition int32, offset int64, class ingest.Class, key, value string, age time.Duration) {
 	b.t.Helper()
+	b.failedAgain(partition, offset, class, key, value, age, "")
+}
+
+// failedAgain writes one that is the redrive of another; the name "" stands for none.
+func (b *buried) failedAgain(partition int32, offset int64, class ingest.Class, key, value string, age time.Duration, of string) {
+	b.t.Helper()
 	rec := ingest.Record{Topic: "mcp.events", Partition: partition, Offset: offset, Append: time.Now().Add(-age), Key: []byte(key), Value: []byte(value)}
 	if key == "none" {
 		rec.Key = nil
 	}
 	d := ingest.NewDeadLetter(rec,
 		&ingest.Reject{Stage: ingest.StageDecode, Class: class, Msg: "why not", Offset: 4})
+	if of != "" {
+		d.Redrive = []byte(of)
+	}
 	r := kafka.Record{Topic: "picket.dead", Key: d.Key(), Value: d.Value}
 	for _, h := range d.Headers() {
 		r.Headers = append(r.Headers, kafka.Header{Key: h.Key, Value: h.Value})
@@ -69,7 +78,7 @@ func (b *buried) letter(partition int32, offset int64, class ingest.Class, key, 
 func (b *buried) events() (out []string) {
 	b.t.Helper()
 	err := kafka.Scan(b.t.Context(), b.cfg, "mcp.events", func(r kafka.Record) error {
-		out = append(out, fmt.Sprintf("%d %s %q %s", r.Partition, header(&r, headerRedrive), r.Key, r.Value))
+		out = append(out, fmt.Sprintf("%d %s %q %s", r.Partition, header(&r, ingest.HeaderRedrive), r.Key, r.Value))
 		return nil
 	})
 	if err != nil {
@@ -131,6 +140,37 @@ func TestDeadShowRawWantsAPipe(t *testing.T) {
 	}
 }
 
+// screen is a terminal that keeps what it is sent.
+type screen struct {
+	bytes.Buffer
+	*os.File
+}
+
+func (s *screen) Write(p []byte) (int, error) { return s.Buffer.Write(p) }
+
+func TestDeadShowIsShortOnATerminal(t *testing.T) {
+	tty, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skipf("needs a terminal: %v", err)
+	}
+	defer tty.Close()
+	b := newBuried(t)
+	b.letter(0, 20, ingest.ClassTooLarge, "none", strings.Repeat("x", 300_000), time.Minute)
+	out, stderr := &screen{File: tty}, &bytes.Buffer{}
+	ev := &env{stdin: strings.NewReader(""), stdout: out, stderr: stderr, lookup: os.LookupEnv}
+	root := newRoot(ev)
+	root.SetArgs([]string{"dead", "show", "mcp.events:0:20", "-c", b.conf})
+	if err := root.ExecuteContext(t.Context()); err != nil {
+		t.Fatal(err, stderr)
+	}
+	if s := out.Buffer.String(); strings.Count(s, "x") > maxOnTerminal+10 || !strings.HasSuffix(s, "\nand 295904 bytes more: send them all to a file or a program, such as | less\n") {
+		t.Errorf("%d bytes, ending %q", len(s), s[max(0, len(s)-120):])
+	}
+	if e := b.run("show", "mcp.events:0:20"); !strings.HasSuffix(e.stdout, strings.Repeat("x", 300_000)+"\n") {
+		t.Errorf("to a program: %d bytes", len(e.stdout))
+	}
+}
+
 func TestRedriveSendsOnce(t *testing.T) {
 	b := newBuried(t)
 	e := b.run("redrive", "--all")
@@ -159,6 +199,32 @@ func TestRedriveSendsOnce(t *testing.T) {
 	}
 }
 
+// What is wrong in itself comes back: it must not be sent at each call of --all.
+func TestRedriveLeavesOutWhatFailedAgain(t *testing.T) {
+	b := newBuried(t)
+	b.run("redrive", "--class", "unknown_field", "--yes")
+	b.failedAgain(1, 12, ingest.ClassUnknownField, "", `{"x":1}`, time.Second, "mcp.events:1:3")
+	b.failedAgain(1, 13, ingest.ClassUnknownField, "", `{"x":2}`, time.Second, "mcp.events:1:\x1b[2J")
+	for args, want := range map[string]string{"list": "why not (byte 4) (failed again: redrive of mcp.events:1:3)\n", "list --json": `"redrive_of":"mcp.events:1:3"`, "show mcp.events:1:12": "(failed again: redrive of mcp.events:1:3)\n"} {
+		if e := b.run(strings.Fields(args)...); !strings.Contains(e.stdout, want) || strings.Contains(e.stdout, "\x1b") {
+			t.Errorf("%s: %q lacks %q", args, e.stdout, want)
+		}
+	}
+	for _, args := range []string{"--class unknown_field", "--all"} {
+		e := b.run(append([]string{"redrive", "--yes"}, strings.Fields(args)...)...)
+		e.want(t, exitOK, "left out: 2 failed again after a redrive: send them by name or with --failed")
+	}
+	if got := b.events(); len(got) != 2 {
+		t.Errorf("sent: %q", got)
+	}
+	if e := b.run("redrive", "mcp.events:1:12", "--yes"); e.stdout != "1 dead letter sent again\n" {
+		t.Errorf("by name: %s%s", e.stdout, e.stderr)
+	}
+	if e := b.run("redrive", "--all", "--failed", "--yes"); e.stdout != "1 dead letter sent again\n" {
+		t.Errorf("with --failed: %s%s", e.stdout, e.stderr)
+	}
+}
+
 // A redrive that was killed after it wrote down what it would do: the letter may have been
 // sent or not.
 func TestRedriveAfterOneThatWasKilled(t *testing.T) {
@@ -168,7 +234,7 @@ func TestRedriveAfterOneThatWasKilled(t *testing.T) {
 		m.topics.Dead = "picket.dead"
 		b.produce(m.marks([]*letter{{Name: "mcp.events:1:3"}}, stateStarted)...)
 		if sent {
-			b.produce(kafka.Record{Topic: "mcp.events", Partition: 1, Value: []byte(`{"x":1}`), Headers: []kafka.Header{{Key: headerRedrive, Value: []byte("mcp.events:1:3")}}})
+			b.produce(kafka.Record{Topic: "mcp.events", Partition: 1, Value: []byte(`{"x":1}`), Headers: []kafka.Header{{Key: ingest.HeaderRedrive, Value: []byte("mcp.events:1:3")}}})
 		}
 		if e := b.run("redrive", "mcp.events:1:3", "--yes"); e.code != exitOK {
 			t.Errorf("sent %t: code %d, %s", sent, e.code, e.stderr)

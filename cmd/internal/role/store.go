@@ -172,7 +172,7 @@ func (s *Storer) prepare(l *storeLane, r *kafka.Range) error {
 				return fmt.Errorf("decode %s:%d:%d: %w", r.Topic, r.Partition, rec.Offset, err)
 			}
 			in.Key, in.Value = slices.Clone(in.Key), slices.Clone(in.Value) // it outlives the record
-			s.bury(l, in, why)
+			s.bury(l, in, why, redriven(rec))
 			continue
 		}
 		l.laps.lap(0)
@@ -189,8 +189,19 @@ func (s *Storer) prepare(l *storeLane, r *kafka.Range) error {
 	return nil
 }
 
+// redriven is the name of the dead letter that a record was; nil if it was none.
+func redriven(r *kafka.Record) []byte {
+	const longest = 300 // of topic:partition:offset: what is longer is no name, and anybody may set a header
+	for _, h := range r.Headers {
+		if h.Key == ingest.HeaderRedrive && len(h.Value) <= longest {
+			return slices.Clone(h.Value)
+		}
+	}
+	return nil
+}
+
 // bury makes the dead letter of one record: its bytes for the topic, a row without them.
-func (s *Storer) bury(l *storeLane, rec ingest.Record, why *ingest.Reject) {
+func (s *Storer) bury(l *storeLane, rec ingest.Record, why *ingest.Reject, redrive []byte) {
 	l.classes[string(why.Class)]++
 	hash := l.keys.GroupHash("", "dead", string(rec.Value))
 	l.block.AppendDead(&store.DeadLetter{
@@ -199,6 +210,7 @@ func (s *Storer) bury(l *storeLane, rec ingest.Record, why *ingest.Reject) {
 		Digest: fmt.Sprintf("%x", hash[:8]),
 	})
 	d := ingest.NewDeadLetter(rec, why)
+	d.Redrive = redrive
 	out := kafka.Record{Topic: s.Dead, Partition: 0, Key: d.Key(), Value: d.Value}
 	for _, h := range d.Headers() {
 		out.Headers = append(out.Headers, kafka.Header{Key: h.Key, Value: h.Value})
@@ -211,6 +223,6 @@ func (s *Storer) bury(l *storeLane, rec ingest.Record, why *ingest.Reject) {
 func (s *Storer) unreadable(l *storeLane, r *kafka.Range, u kafka.Unreadable) {
 	for off := max(u.Begin, r.Begin); off < min(u.End, r.End); off++ {
 		rec := ingest.Record{Topic: r.Topic, Partition: r.Partition, Offset: off, Append: u.Append}
-		s.bury(l, rec, &ingest.Reject{Stage: ingest.StageDecode, Class: ingest.ClassUnreadable, Msg: u.Reason})
+		s.bury(l, rec, &ingest.Reject{Stage: ingest.StageDecode, Class: ingest.ClassUnreadable, Msg: u.Reason}, nil)
 	}
 }

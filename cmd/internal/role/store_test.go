@@ -111,6 +111,7 @@ func (k *bench) mixed(n int) {
 		r := failure(int32(i%2), i, "203.0.113.1")
 		if i%5 == 0 {
 			r.Value = r.Value[:20]
+			r.Headers = []kafka.Header{{Key: ingest.HeaderRedrive, Value: fmt.Appendf(nil, "events:7:%d", i)}}
 		}
 		k.b.put(r)
 	}
@@ -221,12 +222,20 @@ func TestStoreWaitsForItsDeadLetters(t *testing.T) {
 		t.Errorf("dead letters: rows, distinct, on the topic: %s", got)
 	}
 	sent := map[string]bool{}
+	was := func(r kafka.Record) string {
+		for _, h := range r.Headers {
+			if h.Key == ingest.HeaderRedrive {
+				return string(h.Value)
+			}
+		}
+		return "none"
+	}
 	for _, r := range k.b.all("events") {
-		sent[string(r.Value)] = true
+		sent[string(r.Value)+was(r)] = true
 	}
 	for _, d := range k.b.all("dead") { // which outlive the records
-		if !sent[string(d.Value)] {
-			t.Errorf("a dead letter of %q, which nobody sent", d.Value)
+		if was(d) == "none" || !sent[string(d.Value)+was(d)] {
+			t.Errorf("a dead letter of %q, redrive of %s, which nobody sent", d.Value, was(d))
 		}
 	}
 }
