@@ -45,6 +45,9 @@ func TestTablesOfClickHouse(t *testing.T) {
 			t.Errorf("docs/columns.txt does not say what %s.%s means", c.table, c.name)
 		}
 		fmt.Fprintf(b, "| `%s` | %s | %s |\n", c.name, c.holds(), what)
+		if c.comment != "" && c.comment != plainText(what) {
+			t.Errorf("DESCRIBE TABLE says of %s.%s\n %s\ndocs/columns.txt says\n %s\nwrite the same there, or comment the column anew in a migration", c.table, c.name, c.comment, plainText(what))
+		}
 	}
 	for name := range about {
 		if !used[name] {
@@ -62,7 +65,7 @@ func TestTablesOfClickHouse(t *testing.T) {
 }
 
 // column is one of a table or view of ClickHouse.
-type column struct{ table, name, typ string }
+type column struct{ table, name, typ, kind, comment string }
 
 // columns asks the engine for all that a statement may name.
 func columns(t *testing.T) (out []column) {
@@ -81,13 +84,13 @@ func columns(t *testing.T) (out []column) {
 	if _, err := store.Migrate(t.Context(), db, store.MigrateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	_, rows, err := db.Query(t.Context(), `SELECT table, name, type FROM system.columns
-		WHERE database = currentDatabase() AND table != 'schema_migrations' AND default_kind != 'EPHEMERAL' ORDER BY table, position`)
+	_, rows, err := db.Query(t.Context(), `SELECT table, name, type, default_kind, comment FROM system.columns
+		WHERE database = currentDatabase() AND table != 'schema_migrations' ORDER BY table, position`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range rows {
-		out = append(out, column{r[0], r[1], r[2]})
+		out = append(out, column{r[0], r[1], r[2], r[3], r[4]})
 	}
 	if len(out) < 300 {
 		t.Fatalf("the engine has %d columns", len(out))
@@ -104,18 +107,36 @@ func (c column) meantBy() []string {
 	return names
 }
 
+// plainText is a meaning as a comment of SQL has it.
+func plainText(markdown string) string {
+	return strings.ReplaceAll(regexp.MustCompile(`\[([^]]+)\]\([^)]*\)`).ReplaceAllString(markdown, "$1"), "`", "")
+}
+
 var (
 	wrapped  = regexp.MustCompile(`LowCardinality\((\w+)\)`)
 	zone     = regexp.MustCompile(`DateTime(64)?\([^)]*\)`)
-	combined = regexp.MustCompile(`^SimpleAggregateFunction\((\w+)(?:\(16\))?, (.+)\)$`)
+	combined = regexp.MustCompile(`^SimpleAggregateFunction\((\w+(?:\(\d+\))?), (.+)\)$`)
 )
 
-// holds is the type as far as a question needs it.
+// holds is the type as far as a question needs it, and what a column of its own kind is.
 func (c column) holds() string {
+	switch c.kind {
+	case "ALIAS":
+		return c.typeName() + ", an alias: not in `SELECT *`"
+	case "EPHEMERAL":
+		return c.typeName() + ", cannot be asked for"
+	}
+	return c.typeName()
+}
+
+func (c column) typeName() string {
 	typ := zone.ReplaceAllString(wrapped.ReplaceAllString(c.typ, "$1"), "DateTime$1")
-	if values := regexp.MustCompile(`'(\w+)' = `).FindAllStringSubmatch(typ, -1); values != nil {
+	if values := regexp.MustCompile(`'(\w*)' = `).FindAllStringSubmatch(typ, -1); values != nil {
 		var all []string
 		for _, v := range values {
+			if v[1] == "" {
+				v[1] = "''"
+			}
 			all = append(all, code(v[1]))
 		}
 		return strings.Join(all, ", ")

@@ -15,13 +15,20 @@ type did struct {
 	client, source, session, tool string
 	typ, outcome                  string
 	times                         int
+	subject                       string
 }
 
 // story stores what happened, in the order given.
 func story(t testing.TB, db *DB, ds []did) {
 	t.Helper()
+	storyFrom(t, db, 0, ds)
+}
+
+// storyFrom is one more insert, of records from an offset on.
+func storyFrom(t testing.TB, db *DB, begin int64, ds []did) {
+	t.Helper()
 	w := NewWriter(db, WriterOptions{})
-	b, o := w.NewBlock(), int64(0)
+	b, o := w.NewBlock(), begin
 	now := time.Now()
 	for _, d := range ds {
 		for i := range max(d.times, 1) {
@@ -30,7 +37,7 @@ func story(t testing.TB, db *DB, ds []did) {
 			ev.Claimed = ev.Append
 			for f, v := range map[detect.Field]string{
 				detect.Tenant: "acme", detect.ServerName: "files", detect.Type: d.typ, detect.Outcome: d.outcome, detect.ActorClientID: d.client,
-				detect.NetIP: d.source, detect.MCPSession: d.session, detect.MCPTool: d.tool,
+				detect.NetIP: d.source, detect.MCPSession: d.session, detect.MCPTool: d.tool, detect.ActorSubject: d.subject,
 			} {
 				if v != "" {
 					ev.Set(f, v)
@@ -42,7 +49,7 @@ func story(t testing.TB, db *DB, ds []did) {
 			o++
 		}
 	}
-	if err := w.Insert(t.Context(), BatchID{Topic: "mcp.events", Partition: 3, Begin: 0, End: o}, b); err != nil {
+	if err := w.Insert(t.Context(), BatchID{Topic: "mcp.events", Partition: 3, Begin: begin, End: o}, b); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -57,7 +64,7 @@ func (plainHasher) Pseudonym(_, _, value string, _ time.Time) (hash, keyID strin
 const hour, days = time.Hour, 24 * time.Hour
 
 // The story: mallory guesses logins from one address, enters alice's session and reads with a
-// tool that nobody used before; bob goes on as always.
+// tool that nobody used before; bob goes on as always. Then somebody tries three users, and no client.
 var storyEvents = []did{
 	{ago: 3 * days, client: "bob", source: "10.0.0.2", session: "s-bob-old", tool: "list", typ: "tool_call", outcome: "success", times: 20},
 	{ago: 2 * days, client: "alice", source: "10.0.0.1", session: "s-alice-old", tool: "list", typ: "tool_call", outcome: "success", times: 5},
@@ -67,6 +74,9 @@ var storyEvents = []did{
 	{ago: 40 * time.Minute, client: "mallory", source: "10.6.6.6", session: "s-alice", tool: "read", typ: "tool_call", outcome: "success", times: 60},
 	{ago: 39 * time.Minute, client: "mallory", source: "10.6.6.6", session: "s-alice", tool: "read", typ: "tool_call", outcome: "denied", times: 2},
 	{ago: 30 * time.Minute, client: "bob", source: "10.0.0.2", session: "s-bob", tool: "list", typ: "tool_call", outcome: "success", times: 4},
+	{ago: 20 * time.Minute, source: "10.9.9.9", subject: "ann", typ: "authentication", outcome: "failure"},
+	{ago: 20 * time.Minute, source: "10.9.9.9", subject: "ben", typ: "authentication", outcome: "failure"},
+	{ago: 20 * time.Minute, source: "10.9.9.9", subject: "cem", typ: "authentication", outcome: "failure"},
 }
 
 // storyAlerts are one about mallory, that somebody acted on, and three that nobody did.
@@ -131,7 +141,7 @@ func TestSavedQueriesAnswer(t *testing.T) {
 	story(t, db, storyEvents)
 	storyAlerts(t, db)
 	for _, c := range []struct{ name, columns, want string }{
-		{"failed_logins", "source failed succeeded clients", "10.6.6.6 7 1 1"},
+		{"failed_logins", "source failed succeeded clients subjects", "10.6.6.6 7 1 1 0|10.9.9.9 3 0 0 3"},
 		{"alert_timeline", "type outcome tool", strings.Repeat("authentication failure |", 7) + "authentication success |" +
 			strings.Repeat("tool_call success read|", 60) + "tool_call denied read|tool_call denied read"},
 		{"tools", "tool calls denied denied_percent clients", "read 62 2 3.2 1|list 7 0 0 2"},
@@ -194,5 +204,50 @@ func TestTimelineOfABusyClientHasTheAlert(t *testing.T) {
 	got := answer(t, db, "alert_timeline", "tool")
 	if rows := strings.Split(got, "|"); len(rows) != 100 || rows[99] != "drop" {
 		t.Errorf("%d rows, %q: want the hundred events nearest to the alert's, and it among them", len(rows), got)
+	}
+}
+
+// Rows of a roll-up are merged when the engine likes: what is asked must not show whether they are.
+func TestAMergeChangesNoAnswer(t *testing.T) {
+	db := migrated(t)
+	for part := range 3 { // each insert has other names: of s-few and few six in all, of the others sixty
+		var ds []did
+		for i := range 20 {
+			n := part*20 + i
+			ds = append(ds,
+				did{ago: time.Minute, client: fmt.Sprintf("c%02d", n), source: "10.0.0.1", session: "s-many", tool: "list", typ: "tool_call", outcome: "success"},
+				did{ago: time.Minute, client: fmt.Sprintf("f%02d", part*2+i%2), source: "10.0.0.1", session: "s-few", tool: "list", typ: "tool_call", outcome: "success"},
+				did{ago: time.Minute, client: "many", source: fmt.Sprintf("10.1.0.%d", n), tool: fmt.Sprintf("t%d", n), typ: "tool_call", outcome: "denied"},
+				did{ago: time.Minute, client: "few", source: fmt.Sprintf("10.2.0.%d", part*2+i%2), tool: "list", typ: "tool_call", outcome: "denied"},
+			)
+		}
+		storyFrom(t, db, int64(part*len(ds)), ds)
+	}
+	wantAnswersAboutSets(t, db, "before a merge")
+	if err := db.exec(t.Context(), "OPTIMIZE TABLE "+db.table("entity_1h")+" FINAL"); err != nil {
+		t.Fatal(err)
+	}
+	wantNumber(t, db, 1, "SELECT count() FROM system.parts WHERE active AND database = '"+db.Database()+"' AND table = 'entity_1h'")
+	wantAnswersAboutSets(t, db, "after it")
+}
+
+func wantAnswersAboutSets(t *testing.T, db *DB, when string) {
+	t.Helper()
+	rows := strings.Split(answer(t, db, "shared_sessions", "session", "clients"), "|")
+	if len(rows) != 2 || !strings.HasPrefix(rows[0], "s-many ") || strings.Count(rows[0], ",") != 15 {
+		t.Errorf("%s: %q, want s-many with 16 of its 60 clients first", when, rows)
+	} else if rows[1] != "s-few f00, f01, f02, f03, f04, f05" {
+		t.Errorf("%s: %q", when, rows[1])
+	}
+	found := map[string]string{}
+	for _, row := range strings.Split(answer(t, db, "new_clients", "client", "sources"), "|") {
+		client, sources, _ := strings.Cut(row, " ")
+		found[client] = sources
+	}
+	if n := strings.Count(found["many"], ","); n != 15 {
+		t.Errorf("%s: %d sources of many, want 16", when, n+1)
+	}
+	if found["few"] != "10.2.0.0, 10.2.0.1, 10.2.0.2, 10.2.0.3, 10.2.0.4, 10.2.0.5" {
+		t.Errorf("%s: sources of few are %q", when, found["few"])
 	}
 }

@@ -35,7 +35,7 @@ type DeadLetter struct {
 	Partition int32
 	Offset    int64
 	Append    time.Time
-	Stage     string // decode, validate, redact, store ...
+	Stage     string // decode or validate
 	Class     string
 	Error     string
 	Bytes     int
