@@ -218,6 +218,19 @@ func TestKafkaRefuses(t *testing.T) {
 	})
 }
 
+func TestMoreReplicasThanBrokers(t *testing.T) {
+	for brokers, wants := range map[int]string{1: "has 1 broker: set kafka.replication_factor to 1", 2: "has 2 brokers: set kafka.replication_factor to 2 at most"} {
+		c, err := kfake.NewCluster(kfake.NumBrokers(brokers))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		conf := setting(t, "kafka: {brokers: ['"+c.ListenAddrs()[0]+"'], replication_factor: 3}")
+		picket(t, "topics", "create", "-c", conf).want(t, exitConfig, "create topic picket.meta", "kafka.replication_factor is 3", wants)
+		picket(t, "topics", "create", "-c", setting(t, "kafka: {brokers: ['"+c.ListenAddrs()[0]+"'], replication_factor: 1}")).want(t, exitOK)
+	}
+}
+
 func TestTopicsRefused(t *testing.T) {
 	broker := kafkatest.Embedded(t)[0]
 	conf := setting(t, "kafka: {brokers: ['"+broker+"'], partitions: {signals: 2}}")

@@ -257,6 +257,7 @@ func Permanent(err error) bool {
 	for _, p := range []error{
 		ErrClosed, ErrInstanceTaken, kgo.TopicAuthorizationFailed, kgo.GroupAuthorizationFailed, kgo.ClusterAuthorizationFailed,
 		kgo.InvalidSessionTimeout, kgo.InconsistentGroupProtocol, kgo.SASLAuthenticationFailed, kgo.UnsupportedSASLMechanism,
+		kgo.InvalidReplicationFactor,
 	} {
 		if errors.Is(err, p) {
 			return true

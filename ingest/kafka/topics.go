@@ -62,7 +62,11 @@ func (s TopicSpec) entries() []kgo.ConfigEntry {
 // must not change. It leaves existing topics as they are: Verify tells what is wrong there.
 // It returns the names of those it made.
 func (t *Topics) Create(ctx context.Context, specs []TopicSpec) (made []string, err error) {
-	if _, err := t.create(ctx, metaSpec()); err != nil {
+	meta := metaSpec()
+	for _, s := range specs {
+		meta.Replicas = max(meta.Replicas, s.Replicas) // losing it would stop everything too
+	}
+	if _, err := t.create(ctx, meta); err != nil {
 		return nil, err
 	}
 	recorded, err := t.recorded(ctx)
@@ -105,6 +109,9 @@ func (t *Topics) create(ctx context.Context, s TopicSpec) (bool, error) {
 		err = res.Errors[s.Name]
 	}
 	isNew := err == nil
+	if errors.Is(err, kgo.InvalidReplicationFactor) {
+		return false, fmt.Errorf("create topic %s: %w (%s)", s.Name, err, t.tooFew(ctx, s.Replicas))
+	}
 	if err != nil && !errors.Is(err, kgo.TopicAlreadyExists) {
 		return false, fmt.Errorf("create topic %s: %w", s.Name, explain(err, "Create", s.Name, ""))
 	}
@@ -118,6 +125,22 @@ func (t *Topics) create(ctx context.Context, s TopicSpec) (bool, error) {
 		}
 	}
 	return isNew, fmt.Errorf("create topic %s: its partitions have no leader yet: %w", s.Name, ctx.Err())
+}
+
+// tooFew says how many replicas there can be.
+func (t *Topics) tooFew(ctx context.Context, replicas int) string {
+	asked := fmt.Sprintf("kafka.replication_factor is %d", replicas)
+	if replicas <= 0 {
+		asked = "the broker's default.replication.factor is asked for"
+	}
+	res, err := t.client.Metadata(ctx, &kgo.MetadataRequest{})
+	switch {
+	case err != nil || len(res.Brokers) == 0:
+		return asked + ": set kafka.replication_factor to the number of brokers at most"
+	case len(res.Brokers) == 1:
+		return asked + ", and the cluster has 1 broker: set kafka.replication_factor to 1"
+	}
+	return fmt.Sprintf("%s, and the cluster has %d brokers: set kafka.replication_factor to %[2]d at most", asked, len(res.Brokers))
 }
 
 func (t *Topics) ready(ctx context.Context, topic string) (bool, error) {
