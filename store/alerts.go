@@ -20,9 +20,31 @@ func NewAlertWriter(db *DB) *AlertWriter { return &AlertWriter{db: db} }
 // Write stores alerts. It may be repeated, in any order and mixture: of the versions of
 // one alert the view shows the one with the highest count, and the settled one of equals.
 func (w *AlertWriter) Write(ctx context.Context, alerts ...detect.Alert) error {
-	if len(alerts) == 0 {
-		return nil
+	for _, of := range monthly(alerts, func(a *detect.Alert) time.Time { return a.BucketStart }) {
+		if err := w.write(ctx, of); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// monthly are items apart by the month of a time, which is a partition of their table: what an insert
+// brings for one is stored whole or not at all, so that one row tells whether all are there.
+func monthly[T any](items []T, at func(*T) time.Time) (out [][]T) {
+	months := map[int64]int{}
+	for i := range items {
+		m := month(seconds(millis(at(&items[i]))))
+		n, ok := months[m]
+		if !ok {
+			n = len(out)
+			months[m], out = n, append(out, nil)
+		}
+		out[n] = append(out[n], items[i])
+	}
+	return out
+}
+
+func (w *AlertWriter) write(ctx context.Context, alerts []detect.Alert) error {
 	r, h := newAlertRows(), sha256.New()
 	for i := range alerts {
 		r.append(&alerts[i])
@@ -46,9 +68,15 @@ type Delivery struct {
 
 // WriteDeliveries records deliveries. Repeating the same ones adds nothing.
 func (w *AlertWriter) WriteDeliveries(ctx context.Context, ds ...Delivery) error {
-	if len(ds) == 0 {
-		return nil
+	for _, of := range monthly(ds, func(d *Delivery) time.Time { return d.At }) {
+		if err := w.writeDeliveries(ctx, of); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+func (w *AlertWriter) writeDeliveries(ctx context.Context, ds []Delivery) error {
 	r := &rows{table: "deliveries"}
 	at := add(r, "at", newTime())
 	tenant, id := add(r, "tenant", newLow()), add(r, "alert_id", &text{})

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -151,5 +152,46 @@ func TestVersionOnlyGrows(t *testing.T) {
 	c.Count = 1<<64 - 1
 	if version(&c) < version(&b) {
 		t.Error("overflow")
+	}
+}
+
+// Alerts and deliveries of several months in one call are of several partitions: each is stored
+// whole, and a repetition adds what a crash left out.
+func TestAlertsOfSeveralMonths(t *testing.T) {
+	db := migrated(t)
+	w := NewAlertWriter(db)
+	var as []detect.Alert
+	var ds []Delivery
+	for i := range 6 {
+		a := alert(uint64(i+1), true)
+		a.ID = fmt.Sprint("a", i)
+		a.BucketStart = day.AddDate(0, i%3, 0)
+		as = append(as, a)
+		ds = append(ds, Delivery{Tenant: "acme", AlertID: a.ID, Destination: "slack", Outcome: "sent", At: a.BucketStart})
+	}
+	for _, of := range monthly(as, func(a *detect.Alert) time.Time { return a.BucketStart })[:2] { // a crash came before the third
+		if err := w.write(t.Context(), of); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := w.Write(t.Context(), as...); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.WriteDeliveries(t.Context(), ds...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, table := range []string{"alerts", "deliveries"} {
+		_, rows, err := db.Query(t.Context(), "SELECT toYYYYMM("+map[string]string{"alerts": "bucket_start", "deliveries": "at"}[table]+
+			") AS m, count(), uniqExact(alert_id) FROM "+table+" GROUP BY m ORDER BY m")
+		if err != nil || len(rows) != 3 {
+			t.Fatalf("%s: %v, %v", table, rows, err)
+		}
+		for _, r := range rows {
+			if r[1] != "2" || r[2] != "2" {
+				t.Errorf("%s: %v", table, rows)
+			}
+		}
 	}
 }

@@ -39,7 +39,7 @@ type ConsumerOptions struct {
 	PrefetchBytes int
 	MaxBatchBytes int
 
-	FromEnd        bool          // where a partition without a commit starts; its earliest record by default
+	FromTime       time.Time     // a partition without a commit starts at what was appended since; zero: at its earliest record
 	SessionTimeout time.Duration // 10 s; a crash is noticed after it
 
 	// Meta returns the user's part of a partition's commit metadata. Called by Poll.

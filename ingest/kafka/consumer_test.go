@@ -172,3 +172,37 @@ func TestLagGrowsBehindAnOwnerThatIsStuck(t *testing.T) {
 		kafkatest.Eventually(t, 15*time.Second, "the lag to be 30", func() bool { return c.Lag()[0] == 30 })
 	})
 }
+
+// A group that never was there begins at what is fresh, and one that was there goes on where it was.
+func TestANewGroupBeginsAtATime(t *testing.T) {
+	t.Parallel()
+	kafkatest.Both(t, func(t *testing.T, brokers []string) {
+		topic := newTopic(t, brokers, 1)
+		produce(t, brokers, topic, 0, 0, 5)
+		old := consumer(t, brokers, topic, func(o *kafka.ConsumerOptions) { o.Group = "old-" + topic })
+		b := poll(t, old)
+		want(t, b, "0[0,5)x5")
+		var last time.Time
+		for rec := range b.Ranges[0].All() {
+			last = rec.Append
+		}
+		commit(t, old, b)
+		since := last.Add(2 * time.Millisecond)
+		for tick := time.NewTicker(time.Millisecond); time.Now().Before(since.Add(5 * time.Millisecond)); {
+			<-tick.C
+		}
+		produce(t, brokers, topic, 0, 5, 3)
+		begin := func(o *kafka.ConsumerOptions) { o.FromTime = since }
+		fresh := consumer(t, brokers, topic, begin)
+		b = poll(t, fresh)
+		want(t, b, "0[5,8)x3")
+		commit(t, fresh, b)
+		want(t, poll(t, old), "0[5,8)x3")
+		if err := fresh.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		produce(t, brokers, topic, 0, 8, 2)
+		later := consumer(t, brokers, topic, begin, func(o *kafka.ConsumerOptions) { o.FromTime = time.Now().Add(time.Hour) })
+		want(t, poll(t, later), "0[8,10)x2")
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	kgo "github.com/segmentio/kafka-go"
@@ -249,16 +250,20 @@ func (c *Consumer) locate(ctx context.Context, ids []int32) ([]*part, error) {
 	if err != nil {
 		return nil, err
 	}
+	var since map[int32]int64
+	if !c.opts.FromTime.IsZero() && slices.ContainsFunc(ids, func(id int32) bool { return at[id].none }) {
+		if since, err = c.OffsetsAt(ctx, c.opts.Topic, c.opts.FromTime); err != nil {
+			return nil, err
+		}
+	}
 	parts := make([]*part, 0, len(ids))
 	given := make([]Assignment, 0, len(ids))
 	for _, id := range ids {
 		pos := at[id]
 		p := &part{id: id, redoTo: pos.end}
 		switch done, ok := c.done[id]; {
-		case pos.none && c.opts.FromEnd:
-			pos.offset, p.redoTo = logs[id].last, -1
 		case pos.none:
-			pos.offset, p.redoTo = logs[id].first, -1
+			pos.offset, p.redoTo = max(since[id], logs[id].first), -1
 		case ok && done.offset == pos.offset && done.end == pos.end:
 			// We finished this very batch, and only its acknowledgement was lost.
 			pos.offset, p.redoTo, p.dirty = pos.end, -1, true

@@ -92,6 +92,12 @@ func (a *App) withStore(ctx context.Context, l role.Loop, run func(context.Conte
 	}, nil
 }
 
+// archiveRows bounds a batch of alerts or deliveries, each of which is kilobytes when it is decoded.
+const archiveRows = 5 * role.MostArchived
+
+// freshAlerts is how old an alert may be that a destination is told which was told nothing so far.
+const freshAlerts = time.Hour
+
 func (a *App) detectRole(ctx context.Context) ([]runner, error) {
 	p, err := a.producer()
 	if err != nil {
@@ -171,26 +177,29 @@ func (a *App) notifyRole(ctx context.Context, tell []alerting.Destination) ([]ru
 		}
 		runs = append(runs, run)
 	}
-	alerts, err := a.archive(ctx, 2, "alerts", a.cfg.Kafka.Topics.Alerts, func(ctx context.Context, db *store.DB, rec *kafka.Record) error {
-		var al detect.Alert
-		if err := json.Unmarshal(rec.Value, &al); err != nil || al.Schema != detect.AlertSchema {
+	alerts, err := archive(ctx, a, 2, "alerts", a.cfg.Kafka.Topics.Alerts, func(rec *kafka.Record) (al detect.Alert, ok bool) {
+		err := json.Unmarshal(rec.Value, &al)
+		if ok = err == nil && al.Schema == detect.AlertSchema; !ok {
 			a.skip("alert", rec, err)
-			return nil
 		}
-		return store.NewAlertWriter(db).Write(ctx, al)
+		return al, ok
+	}, func(ctx context.Context, db *store.DB, alerts []detect.Alert) error {
+		return store.NewAlertWriter(db).Write(ctx, alerts...)
 	})
 	if err != nil {
 		return nil, err
 	}
-	deliveries, err := a.archive(ctx, 3, "deliveries", a.cfg.Kafka.Topics.Deliveries, func(ctx context.Context, db *store.DB, rec *kafka.Record) error {
+	deliveries, err := archive(ctx, a, 3, "deliveries", a.cfg.Kafka.Topics.Deliveries, func(rec *kafka.Record) (out store.Delivery, ok bool) {
 		var d alerting.Delivery
-		if err := json.Unmarshal(rec.Value, &d); err != nil || d.Schema != alerting.DeliverySchema {
+		err := json.Unmarshal(rec.Value, &d)
+		if ok = err == nil && d.Schema == alerting.DeliverySchema; !ok {
 			a.skip("delivery", rec, err)
-			return nil
 		}
-		return store.NewAlertWriter(db).WriteDeliveries(ctx, store.Delivery{
+		return store.Delivery{
 			Tenant: d.Tenant, AlertID: d.AlertID, Destination: d.Destination, Outcome: d.Outcome, At: d.At, Thread: d.Thread, Error: d.Error,
-		})
+		}, ok
+	}, func(ctx context.Context, db *store.DB, ds []store.Delivery) error {
+		return store.NewAlertWriter(db).WriteDeliveries(ctx, ds...)
 	})
 	return append(runs, alerts, deliveries), err
 }
@@ -223,7 +232,9 @@ func (a *App) teller(d alerting.Destination) (runner, error) {
 			return kafka.Scan(ctx, a.kafka, topic, fn)
 		},
 	}
-	c, err := a.consumer(2, a.cfg.Kafka.Topics.Alerts, "notify."+d.Name(), func(o *kafka.ConsumerOptions) { o.OnAssign = t.Assign })
+	c, err := a.consumer(2, a.cfg.Kafka.Topics.Alerts, "notify."+d.Name(), func(o *kafka.ConsumerOptions) {
+		o.OnAssign, o.FromTime = t.Assign, time.Now().Add(-freshAlerts)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -232,8 +243,11 @@ func (a *App) teller(d alerting.Destination) (runner, error) {
 }
 
 // archive copies a topic's records into ClickHouse.
-func (a *App) archive(ctx context.Context, stage int, what, topic string, write func(context.Context, *store.DB, *kafka.Record) error) (runner, error) {
-	c, err := a.consumer(stage, topic, "notify.clickhouse."+what, nil)
+func archive[T any](
+	ctx context.Context, a *App, stage int, what, topic string,
+	read func(*kafka.Record) (T, bool), write func(context.Context, *store.DB, []T) error,
+) (runner, error) {
+	c, err := a.consumer(stage, topic, "notify.clickhouse."+what, func(o *kafka.ConsumerOptions) { o.MaxRows = min(o.MaxRows, archiveRows) })
 	if err != nil {
 		return nil, err
 	}
@@ -241,8 +255,8 @@ func (a *App) archive(ctx context.Context, stage int, what, topic string, write 
 	l.Lag = c.Lag
 	return a.withStore(ctx, l, func(ctx context.Context, db *store.DB) error {
 		l.Probe = db.Ping
-		arch := &role.Archive{Loop: l, Consumer: c, Write: func(ctx context.Context, rec *kafka.Record) error {
-			if err := write(ctx, db, rec); err != nil {
+		arch := &role.Archive[T]{Loop: l, Consumer: c, Read: read, Write: func(ctx context.Context, items []T) error {
+			if err := write(ctx, db, items); err != nil {
 				return fmt.Errorf("store %s: %w", what, err)
 			}
 			return nil

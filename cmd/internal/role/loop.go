@@ -94,6 +94,7 @@ func (l *Loop) run(ctx context.Context, c Consumer, work func(context.Context, k
 		l.recovered(polls)
 		polls = 0
 		if !b.Empty() {
+			l.lag() // a batch may take long
 			if done := l.batch(ctx, inHand, c, b, work); !done {
 				return nil
 			}

@@ -3,6 +3,7 @@ package role_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,9 +13,22 @@ import (
 	"picket/ingest/kafka"
 )
 
-// archive is the plainest loop: it writes record after record.
-func (k *bench) archive(c role.Consumer, write func(context.Context, *kafka.Record) error) *role.Archive {
-	return &role.Archive{Loop: k.loop("archive"), Consumer: c, Write: write}
+// archive is the plainest loop. It tells of record after record.
+func (k *bench) archive(c role.Consumer, write func(context.Context, *kafka.Record) error) *role.Archive[kafka.Record] {
+	return &role.Archive[kafka.Record]{
+		Loop: k.loop("archive"), Consumer: c,
+		Read: func(rec *kafka.Record) (kafka.Record, bool) {
+			return kafka.Record{Offset: rec.Offset, Append: rec.Append, Value: slices.Clone(rec.Value)}, true
+		},
+		Write: func(ctx context.Context, items []kafka.Record) error {
+			for i := range items {
+				if err := write(ctx, &items[i]); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
 }
 
 func values(n int) (out []kafka.Record) {

@@ -43,14 +43,15 @@ func TestGapIsToldBeforeItsBatchIsDone(t *testing.T) {
 		}}}
 		down, written := true, 0
 		worked := 0
-		loop := func() *role.Archive {
-			a := &role.Archive{Loop: k.loop("store"), Consumer: c, Write: func(context.Context, *kafka.Record) error {
+		loop := func() *role.Archive[kafka.Record] {
+			a := k.archive(c, func(context.Context, *kafka.Record) error {
 				worked++
 				if worked == 1 {
 					return errDown
 				}
 				return nil
-			}}
+			})
+			a.Name = "store"
 			a.Notices = &role.Notices{Topic: "alerts", Metrics: k.metrics, Producer: producerFunc(func(rs []kafka.Record) error {
 				if down {
 					return errDown

@@ -135,6 +135,7 @@ func (s *Storer) part(ctx context.Context, l *storeLane, id store.BatchID, r *ka
 	if err := s.timed("insert", func() error { return insert(ctx, id, l.block) }); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
+	s.Health.Tick(s.Name) // a slow ClickHouse may take long for all of a batch
 	events, _ := l.block.Rows()
 	s.Metrics.Stored.Add(float64(events))
 	for class, n := range l.classes {
