@@ -2,11 +2,13 @@ package app
 
 import (
 	"net"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"picket/cmd/internal/config"
+	"picket/detect/diag"
 	"picket/detect/secret"
 	"picket/store"
 )
@@ -39,5 +41,26 @@ func TestTLSForTheNativeProtocol(t *testing.T) {
 	}
 	if got := string(<-first); strings.Contains(got, "hunter2") || !strings.HasPrefix(got, "\x16\x03") {
 		t.Errorf("the first bytes are %q, and not a TLS handshake", got)
+	}
+}
+
+// Every retention that the configuration takes is one that verify does not warn of: "mend it"
+// would name the same again.
+func TestRetentionsThatMayBeSetAreVerified(t *testing.T) {
+	for _, bound := range []string{"min", "max"} {
+		c := config.Default()
+		r := reflect.ValueOf(&c.Kafka.Retention).Elem()
+		for i := range r.NumField() {
+			d, err := diag.ParseDuration(r.Type().Field(i).Tag.Get(bound))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Field(i).SetInt(int64(d))
+		}
+		for _, s := range TopicSpecs(c) {
+			if s.Retention < s.MinRetention || s.MaxRetention > 0 && s.Retention > s.MaxRetention {
+				t.Errorf("%s: %s %s may be set, and verify wants %s to %s", s.Name, bound, s.Retention, s.MinRetention, s.MaxRetention)
+			}
+		}
 	}
 }

@@ -87,9 +87,9 @@ type Partitions struct {
 }
 
 type Retention struct {
-	Raw     time.Duration `yaml:"raw" min:"1h" max:"30d" doc:"For events and dead, which hold raw values. It must outlast the longest outage of ClickHouse to survive."`
-	Signals time.Duration `yaml:"signals" min:"1h" max:"90d" doc:"For signals. It must outlast the longest window of a rule."`
-	Alerts  time.Duration `yaml:"alerts" min:"1h" max:"365d" doc:"For alerts and deliveries. It must outlast the longest outage of a destination."`
+	Raw     time.Duration `yaml:"raw" min:"1h" max:"7d" doc:"For events and dead, which hold raw values. It must outlast the longest outage of ClickHouse to survive."`
+	Signals time.Duration `yaml:"signals" min:"3h" max:"90d" doc:"For signals. It must outlast the longest window of a rule."`
+	Alerts  time.Duration `yaml:"alerts" min:"1d" max:"365d" doc:"For alerts and deliveries. It must outlast the longest outage of a destination."`
 }
 
 type KafkaEmbedded struct {

@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"picket/detect"
+	"picket/detect/diag"
 )
 
 // field is one option or section of a Config.
@@ -30,6 +31,21 @@ func (f field) bounds() string {
 		return ""
 	}
 	return "from " + f.tag.Get("min") + " to " + f.tag.Get("max")
+}
+
+// units says how a number without its unit may be written, within the bounds of a duration.
+func (f field) units(n string) string {
+	var fit []string
+	for _, unit := range []string{"s", "m", "h", "d", "ms"} {
+		d, err := diag.ParseDuration(n + unit)
+		if err == nil && len(fit) < 2 && (f.tag.Get("min") == "" || int64(d) >= number(f, f.tag.Get("min")) && int64(d) <= number(f, f.tag.Get("max"))) {
+			fit = append(fit, n+unit)
+		}
+	}
+	if fit == nil {
+		return f.bounds()
+	}
+	return "write the unit: " + strings.Join(fit, " or ")
 }
 
 var (

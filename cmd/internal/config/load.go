@@ -149,8 +149,13 @@ func (l *loader) decode() {
 			if m := commented.FindStringSubmatch(p.Snippet); m != nil && strings.HasSuffix(p.Msg, "found nothing") {
 				p.Hint = fmt.Sprintf("# starts a comment: write %q", m[1])
 			}
-			if p.Hint == "" {
-				p.Hint = l.boundsAt(at)
+			if f, n := l.option(at); n != nil {
+				switch {
+				case f.value.Type() == durationType && n.ShortTag() == "!!int":
+					p.Hint = f.units(n.Value)
+				case p.Hint == "":
+					p.Hint = f.bounds()
+				}
 			}
 			l.ctx.Add(p)
 			l.broken[at] = true
@@ -158,14 +163,14 @@ func (l *loader) decode() {
 	}
 }
 
-// boundsAt says from where to where the option written at a place goes, if it has bounds.
-func (l *loader) boundsAt(at place) string {
+// option is the option that is written at a place, and its node; nil if none is.
+func (l *loader) option(at place) (field, *yaml.Node) {
 	for _, f := range l.cfg.fields() {
 		if n := locate(l.root, f.path); n != nil && placeOf(n) == at {
-			return f.bounds()
+			return f, n
 		}
 	}
-	return ""
+	return field{}, nil
 }
 
 // at is the node to blame for path: the option, or the nearest section that is written.
