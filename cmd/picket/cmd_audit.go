@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -292,29 +293,28 @@ func (a *auditor) sortMissing(ctx context.Context, r *auditReport) error {
 		return nil
 	}
 	read := 0
-	err := kafka.Scan(ctx, a.kafka, r.Topic, func(rec kafka.Record) error {
+	// saw is called with offsets that have a record.
+	saw := func(partition int32, begin, end int64) error {
+		if int(partition) > last {
+			return errSeen
+		}
+		p := &r.Partitions[partition]
+		n, _ := slices.BinarySearchFunc(p.Missing, begin, func(s store.Span, offset int64) int { return cmp.Compare(s.End, offset+1) })
+		for ; n < len(p.Missing) && p.Missing[n].Begin < end; n++ {
+			s := p.Missing[n]
+			both := min(s.End, end) - max(s.Begin, begin)
+			p.Lost, p.NoData = p.Lost+both, p.NoData-both
+			lost[partition][s] = true
+		}
+		return nil
+	}
+	err := kafka.ScanPast(ctx, a.kafka, r.Topic, func(rec kafka.Record) error {
 		if read++; read%10_000 == 0 {
 			a.tell("audit: %d records of %s read, to tell lost ones from offsets without a record", read, r.Topic)
 		}
-		if int(rec.Partition) > last || int(rec.Partition) >= len(r.Partitions) {
-			return errSeen
-		}
-		p := &r.Partitions[rec.Partition]
-		n, ok := slices.BinarySearchFunc(p.Missing, rec.Offset, func(s store.Span, offset int64) int {
-			switch {
-			case s.End <= offset:
-				return -1
-			case s.Begin > offset:
-				return 1
-			}
-			return 0
-		})
-		if ok {
-			p.Lost++
-			p.NoData--
-			lost[rec.Partition][p.Missing[n]] = true
-		}
-		return nil
+		return saw(rec.Partition, rec.Offset, rec.Offset+1)
+	}, func(partition int32, u kafka.Unreadable) error { // each of its offsets is to have a dead letter
+		return saw(partition, u.Begin, u.End)
 	})
 	if err != nil && !errors.Is(err, errSeen) {
 		return fmt.Errorf("look for what is missing: %w", err)

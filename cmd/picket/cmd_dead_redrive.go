@@ -243,12 +243,12 @@ func (m *morgue) settle(ctx context.Context, chosen []*letter) error {
 	if !slices.ContainsFunc(chosen, func(l *letter) bool { return l.started && l.Redriven.IsZero() }) {
 		return nil
 	}
-	err := kafka.Scan(ctx, m.kafka, m.topics.Events, func(r kafka.Record) error {
+	err := kafka.ScanPast(ctx, m.kafka, m.topics.Events, func(r kafka.Record) error {
 		if l := m.byName[header(&r, ingest.HeaderRedrive)]; l != nil && l.Redriven.IsZero() {
 			l.Redriven = r.Append
 		}
 		return nil
-	})
+	}, func(int32, kafka.Unreadable) error { return nil }) // a redrive sends none such
 	if err != nil {
 		return fmt.Errorf("look for what an interrupted redrive has sent: %w", classify(err))
 	}

@@ -2,6 +2,7 @@ package kafka_test
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"strings"
 	"testing"
@@ -69,5 +70,27 @@ func TestBombIsSkippedAndTold(t *testing.T) {
 		}
 		commit(t, c, b)
 		pollEmpty(t, c)
+	})
+}
+
+func TestScanPastABomb(t *testing.T) {
+	t.Parallel()
+	kafkatest.Both(t, func(t *testing.T, brokers []string) {
+		topic := newTopic(t, brokers, 1)
+		produce(t, brokers, topic, 0, 0, 2)
+		produceRaw(t, brokers[0], topic, hostileBatch(t, oneRecord(make([]byte, 70<<20)), 1))
+		produce(t, brokers, topic, 0, 3, 2)
+		cfg, seen := kafka.Config{Brokers: brokers}, ""
+		fn := func(r kafka.Record) error { seen += fmt.Sprint(r.Offset); return nil }
+		if err := kafka.Scan(t.Context(), cfg, topic, fn); err == nil || seen != "01" {
+			t.Errorf("scan: %v after %s", err, seen)
+		}
+		seen = ""
+		if err := kafka.ScanPast(t.Context(), cfg, topic, fn, func(_ int32, u kafka.Unreadable) error {
+			seen += fmt.Sprintf("[%d,%d)", u.Begin, u.End)
+			return nil
+		}); err != nil || seen != "01[2,3)34" {
+			t.Errorf("scan past: %v after %s", err, seen)
+		}
 	})
 }

@@ -13,6 +13,14 @@ import (
 // to the end as it is at the start of the call. It joins no group and commits nothing. A
 // batch that cannot be read is an error here.
 func Scan(ctx context.Context, cfg Config, topic string, fn func(Record) error) error {
+	return ScanPast(ctx, cfg, topic, fn, func(_ int32, u Unreadable) error {
+		return fmt.Errorf("batch at offset %d: %s", u.Begin, u.Reason)
+	})
+}
+
+// ScanPast is Scan of a topic to which anybody may write: it calls bad with a batch that cannot be
+// read, and goes on.
+func ScanPast(ctx context.Context, cfg Config, topic string, fn func(Record) error, bad func(partition int32, u Unreadable) error) error {
 	client, err := cfg.connect(ctx)
 	if err != nil {
 		return err
@@ -33,14 +41,14 @@ func Scan(ctx context.Context, cfg Config, topic string, fn func(Record) error) 
 	u := unpacker{limit: maxResponse}
 	defer u.close()
 	for _, p := range parts {
-		if err := scanPartition(ctx, client, cfg.clientID(), topic, p, all[p], &u, fn); err != nil {
+		if err := scanPartition(ctx, client, cfg.clientID(), topic, p, all[p], &u, fn, bad); err != nil {
 			return fmt.Errorf("scan %s/%d: %w", topic, p, explain(err, "Read", topic, ""))
 		}
 	}
 	return nil
 }
 
-func scanPartition(ctx context.Context, client *kgo.Client, id, topic string, p int32, b bounds, u *unpacker, fn func(Record) error) error {
+func scanPartition(ctx context.Context, client *kgo.Client, id, topic string, p int32, b bounds, u *unpacker, fn func(Record) error, bad func(int32, Unreadable) error) error {
 	failures := 0
 	for at := b.first; at < b.last; {
 		got, err := fetch(ctx, client, fetchRequest{topic: topic, partition: p, offset: at, wait: fetchWait, maxBytes: 4 << 20, clientID: id})
@@ -63,7 +71,10 @@ func scanPartition(ctx context.Context, client *kgo.Client, id, topic string, p 
 			if !s.control() && s.end > at {
 				records, err := s.decode(topic, p, at, u)
 				if err != nil {
-					return fmt.Errorf("batch at offset %d: %w", s.first, err)
+					broken := Unreadable{Begin: max(at, s.first), End: min(s.end, b.last), Bytes: s.size, Append: s.time(0), Reason: err.Error()}
+					if err := bad(p, broken); err != nil {
+						return err
+					}
 				}
 				for _, r := range records {
 					if r.Offset >= b.last {
