@@ -76,6 +76,14 @@ type GroupTerm struct {
 
 // String is the term as rules write it.
 func (t GroupTerm) String() string {
+	names := t.names()
+	if len(names) == 1 {
+		return names[0]
+	}
+	return "coalesce(" + strings.Join(names, ", ") + ")"
+}
+
+func (t GroupTerm) names() []string {
 	names := make([]string, 0, len(t.Fields)+1)
 	for _, f := range t.Fields {
 		names = append(names, f.String())
@@ -83,10 +91,7 @@ func (t GroupTerm) String() string {
 	if t.Label != "" {
 		names = append(names, "labels."+t.Label)
 	}
-	if len(names) == 1 {
-		return names[0]
-	}
-	return "coalesce(" + strings.Join(names, ", ") + ")"
+	return names
 }
 
 // Match says that an event matched a rule (all of its exceptions considered).

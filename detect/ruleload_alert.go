@@ -64,20 +64,24 @@ func (r *ruleLoad) lists() {
 func (r *ruleLoad) alert() {
 	rule, doc := r.rule, &r.doc.Alert
 	rule.Title = doc.Title.v
-	known := []string{"count", "value", "window", "threshold"}
+	known, perhaps := []string{"count", "value", "window", "threshold"}, []string(nil)
+	if len(rule.GroupBy) > 0 {
+		known = append(known, "group")
+	}
 	for _, t := range rule.GroupBy {
-		for _, f := range t.Fields {
-			known = append(known, f.String())
-		}
-		if t.Label != "" {
-			known = append(known, "labels."+t.Label)
+		if names := t.names(); len(names) == 1 {
+			known = append(known, names...)
+		} else {
+			perhaps = append(perhaps, names...)
 		}
 	}
 	for _, v := range titleVar.FindAllString(doc.Title.v, -1) {
 		name := strings.Trim(v, "{}")
 		if !slices.Contains(known, name) {
 			hint := diag.Suggest(name, known)
-			if _, ok := FieldByName(strings.TrimSpace(name)); ok {
+			if slices.Contains(perhaps, name) {
+				hint = "of coalesce, an alert has the first field that is there: {{group}} is its name and its value"
+			} else if _, ok := FieldByName(strings.TrimSpace(name)); ok {
 				hint = "only fields of group_by have one value in an alert"
 			}
 			r.d.Report(doc.Title.n, fmt.Sprintf("unknown placeholder %s", v), hint)

@@ -134,14 +134,18 @@ func groupText(g []GroupValue) string {
 	if len(g) == 0 {
 		return ""
 	}
+	return " from " + valuesText(g)
+}
+
+func valuesText(g []GroupValue) string {
 	parts := make([]string, len(g))
 	for i, v := range g {
 		parts[i] = v.Field + " " + v.Value
 	}
-	return " from " + strings.Join(parts, ", ")
+	return strings.Join(parts, ", ")
 }
 
-// fillTitle replaces {{count}}, {{value}}, {{window}}, {{threshold}} and group fields in the rule's title.
+// fillTitle replaces {{count}}, {{value}}, {{window}}, {{threshold}}, {{group}} and group fields in the rule's title.
 func fillTitle(r *Rule, a *Alert) string {
 	if r.Title == "" {
 		return r.Info.Title
@@ -149,6 +153,7 @@ func fillTitle(r *Rule, a *Alert) string {
 	pairs := []string{
 		"{{count}}", strconv.FormatUint(a.Count, 10), "{{value}}", number(a.Value),
 		"{{window}}", Span(r.Detector.Window), "{{threshold}}", number(r.Detector.Threshold),
+		"{{group}}", valuesText(a.Group),
 	}
 	for _, v := range a.Group {
 		pairs = append(pairs, "{{"+v.Field+"}}", v.Value)

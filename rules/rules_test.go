@@ -2,6 +2,7 @@ package rules
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -47,6 +48,34 @@ func TestPackLints(t *testing.T) {
 		}
 	}
 	t.Logf("%d rules, %d groupings", len(rs.Rules()), len(rs.Groupings()))
+}
+
+// Titles are what lists of alerts show: one that a rule makes up names its group, as does each of a session,
+// token or handle, of which there are many.
+func TestPackTitlesNameTheGroup(t *testing.T) {
+	rs, err := detect.Load(FS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	others := func(f detect.Field) bool {
+		return f != detect.ActorToken && f != detect.MCPSession && f != detect.MCPHandle
+	}
+	seen := map[string]bool{}
+	for _, res := range rs.RunTests(nil) {
+		for _, a := range res.Alerts {
+			named := slices.ContainsFunc(a.Group, func(v detect.GroupValue) bool { return strings.Contains(a.Title, v.Value) })
+			many := len(res.Rule.GroupBy) == 1 && !slices.ContainsFunc(res.Rule.GroupBy[0].Fields, others)
+			if strings.Contains(a.Title, "{{") || !named && (many || res.Rule.Title != "") {
+				t.Errorf("%s: an alert about %v is called %q", res.Rule.Info.ID, a.Group, a.Title)
+			}
+			seen[a.Rule.ID+" "+a.Title] = true
+		}
+	}
+	for _, want := range []string{"AU-05 actor.token j-1 was used from two networks in 10m", "AU-05 mcp.session s-1 was used from two networks in 10m", "AU-08 mcp.handle h-1 was used by two principals"} {
+		if !seen[want] {
+			t.Errorf("no alert is called %q", want)
+		}
+	}
 }
 
 // The rules' texts, a file each, are the pack again: so that a copy can be a start.
