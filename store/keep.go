@@ -12,6 +12,7 @@ const (
 	fresh  doubt = iota // nothing: what goes before was stored here
 	seen                // nothing that we know of, but its token may have been used
 	redone              // some pieces of it may be
+	aged                // the same, of rows that expire as soon as they are stored: not to see them says nothing
 )
 
 // mostTokens bounds how often a server may have noted a token and lost the rows.
@@ -28,7 +29,7 @@ func (db *DB) keep(ctx context.Context, r *rows, token string, d doubt, where st
 		return db.insert(ctx, r, token)
 	}
 	for n := range mostTokens {
-		if n > 0 || d == redone {
+		if n > 0 || d >= redone {
 			there, err := db.there(ctx, r.table, where, args...)
 			if there || err != nil {
 				return err
@@ -41,7 +42,7 @@ func (db *DB) keep(ctx context.Context, r *rows, token string, d doubt, where st
 			}
 			name = fmt.Sprintf("%s/%d", token, n)
 		}
-		if err := db.insert(ctx, r, name); err != nil {
+		if err := db.insert(ctx, r, name); err != nil || d == aged {
 			return err
 		}
 	}

@@ -83,6 +83,25 @@ func TestTokensThatAreAllTaken(t *testing.T) {
 	}
 }
 
+// Rows that were too old when they came go at once. A batch of them is stored all the same, however
+// often the rest of it could not be.
+func TestRowsThatExpireAtOnceParkNobody(t *testing.T) {
+	db := migrated(t)
+	for range 2 * mostTokens {
+		w := NewWriter(db, WriterOptions{})
+		b := w.NewBlock()
+		for o := range int64(20) {
+			ev := event(o)
+			ev.Append = day.AddDate(-2, 0, 0)
+			b.Append(ev)
+		}
+		if err := w.Redo(t.Context(), BatchID{Topic: "mcp.events", Partition: 3, Begin: 0, End: 20}, b); err != nil {
+			t.Fatal(err)
+		}
+		lose(t, db, "events")
+	}
+}
+
 func TestAlertsAndDeliveriesOutliveTheirTokens(t *testing.T) {
 	db := migrated(t)
 	w := NewAlertWriter(db)

@@ -71,6 +71,9 @@ func (r *Retention) days(severity uint64) uint64 {
 	return uint64(r.Normal)
 }
 
+// least is how many days some row may be kept, dead letters included.
+func (r *Retention) least() int { return int(min(r.Quiet, r.Normal, r.Grave, 90)) }
+
 // Writer stores batches of events exactly once. It may be used from several goroutines;
 // a Block belongs to one.
 type Writer struct {
@@ -217,8 +220,9 @@ type putFunc func(r *rows, token, where string, args ...any) error
 
 func (w *Writer) store(ctx context.Context, id BatchID, b *Block, d doubt) error {
 	// put stores one piece, unless a redo finds a row of it.
+	now, piece := time.Now(), d
 	var put putFunc = func(r *rows, token, where string, args ...any) error {
-		if err := w.db.keep(ctx, r, token, d, where, args...); err != nil {
+		if err := w.db.keep(ctx, r, token, piece, where, args...); err != nil {
 			return fmt.Errorf("batch %s: %w", id, err)
 		}
 		return nil
@@ -226,6 +230,9 @@ func (w *Writer) store(ctx context.Context, id BatchID, b *Block, d doubt) error
 	// The times of arrival tell a topic that was made anew, where the offsets come again.
 	arrived := func(r *rows, day int64, observed *fixed) (token string, err error) {
 		from, to := observed.span()
+		if piece = d; d != fresh && to < millis(now.AddDate(0, 0, -w.o.Retention.least())) {
+			piece = aged
+		}
 		token = fmt.Sprintf("%s/%s/%d", id, date(day), from)
 		return token, put(r, token, "kafka_topic = ? AND kafka_partition = ? AND kafka_offset >= ? AND kafka_offset < ?"+
 			" AND observed BETWEEN fromUnixTimestamp64Milli(?, 'UTC') AND fromUnixTimestamp64Milli(?, 'UTC')",
@@ -248,7 +255,8 @@ func (w *Writer) store(ctx context.Context, id BatchID, b *Block, d doubt) error
 	}
 	events, dead := b.Rows()
 	l := newLedgerRows()
-	l.append(id, events, dead, w.o.Instance, time.Now())
+	l.append(id, events, dead, w.o.Instance, now)
+	piece = d
 	return put(&l.rows, id.token(), "kafka_topic = ? AND kafka_partition = ? AND first_offset = ? AND end_offset = ?", id.Topic, id.Partition, id.Begin, id.End)
 }
 
