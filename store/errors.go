@@ -97,7 +97,11 @@ func (t *target) explain(err error) error {
 	case errors.As(err, &dns):
 		return fmt.Errorf("%s: host %s is not known: check the URL: %w", at, dns.Name, err)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%s: connection refused: nothing listens on %s; is ClickHouse running, and is the port right (HTTP 8123, HTTPS 8443, native 9000)? %w", at, t.addr, err)
+		var dial *net.OpError
+		if errors.As(err, &dial) {
+			err = dial.Err // the address is named already
+		}
+		return fmt.Errorf("%s: %w: nothing listens on %s; is ClickHouse running, and is the port right (HTTP 8123, HTTPS 8443, native 9000)?", at, err, t.addr)
 	case errors.Is(err, context.DeadlineExceeded) || os.IsTimeout(err):
 		return fmt.Errorf("%s: no answer in time: %w", at, err)
 	case errors.As(err, &httpErr):

@@ -49,6 +49,9 @@ func wantError(t *testing.T, c Config, class Class, words ...string) {
 	if got := Classify(err); got != class {
 		t.Errorf("class %v, want %v: %s", got, class, text)
 	}
+	if strings.Count(text, "connection refused") > 1 {
+		t.Errorf("it is said twice: %s", text)
+	}
 	for _, w := range words {
 		if !strings.Contains(text, w) {
 			t.Errorf("%q is not in: %s", w, text)

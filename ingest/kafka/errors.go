@@ -219,8 +219,21 @@ func (u unreachable) Error() string {
 	return s.String()
 }
 
+// unnamed drops the layers in which kafka-go names its own functions.
+func unnamed(err error) error {
+	for err != nil && strings.HasPrefix(err.Error(), "kafka.(*") {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
+	return err
+}
+
 // explain adds to a broker's refusal of an operation (as ACLs name it) what to do about it.
 func explain(err error, operation, topic, group string) error {
+	err = unnamed(err)
 	hint := ""
 	const grant = "grant it, as deploy/kafka/acls.sh does: kafka-acls.sh --bootstrap-server ... --add --allow-principal User:... --operation"
 	switch {

@@ -163,7 +163,7 @@ func (m *membership) findCoordinator(ctx context.Context) error {
 		err = res.Error
 	}
 	if err != nil {
-		return fmt.Errorf("find the coordinator of group %s: %w", m.group, err)
+		return fmt.Errorf("find the coordinator of group %s: %w", m.group, unnamed(err))
 	}
 	m.coordinator = int32(res.Coordinator.NodeID)
 	return nil
@@ -219,7 +219,7 @@ func listOffsets(ctx context.Context, client *kgo.Client, topic string, req []kg
 			break
 		}
 	}
-	return nil, fmt.Errorf("list the offsets of %s: %w", topic, explain(errors.Join(last, ctx.Err()), "Describe", topic, ""))
+	return nil, fmt.Errorf("list the offsets of %s: %w", topic, explain(errors.Join(unnamed(last), ctx.Err()), "Describe", topic, ""))
 }
 
 // backoff yields up to n times (n <= 0: without end), with a growing pause before each but

@@ -3,6 +3,7 @@ package kafka_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -138,4 +139,36 @@ func TestIdleConsumerSeesAnOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(false)
+}
+
+// What kafka-go calls its functions says nothing to the one who reads the log.
+func TestErrorsDoNotNameFunctions(t *testing.T) {
+	t.Parallel()
+	e, err := kafka.StartEmbedded(kafka.EmbeddedOptions{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	specs := []kafka.TopicSpec{{Name: "events", Partitions: 1, Retention: time.Hour}}
+	makeTopics(t, e.Brokers(), specs...)
+	c := consumer(t, e.Brokers(), "events")
+	admin, err := kafka.NewTopics(t.Context(), kafka.Config{Brokers: e.Brokers()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	e.Close()
+	for what, try := range map[string]func(context.Context) error{
+		"join":   func(ctx context.Context) error { _, err := c.Poll(ctx); return err },
+		"create": func(ctx context.Context) error { _, err := admin.Create(ctx, specs); return err },
+		"verify": func(ctx context.Context) error { _, err := admin.Verify(ctx, specs); return err },
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		if err := try(ctx); err == nil || ctx.Err() != nil || strings.Contains(err.Error(), "kafka.(*") {
+			t.Errorf("%s: %v, %v", what, err, ctx.Err())
+		} else {
+			t.Log(err)
+		}
+		cancel()
+	}
 }

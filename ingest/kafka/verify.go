@@ -42,7 +42,7 @@ func (t *Topics) Verify(ctx context.Context, specs []TopicSpec) ([]Problem, erro
 	}
 	res, err := t.client.Metadata(ctx, &kgo.MetadataRequest{Topics: append(slices.Clone(names), MetaTopic)})
 	if err != nil {
-		return nil, fmt.Errorf("look up the topics: %w", err)
+		return nil, fmt.Errorf("look up the topics: %w", unnamed(err))
 	}
 	there := map[string]kgo.Topic{}
 	for _, m := range res.Topics {
