@@ -63,7 +63,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Parked: gauge("parked", "1 while a role cannot finish its batch and retries.", "role"),
 		Lost:   counter("lost_offsets_total", "Offsets that were gone from the topic before a role read them.", "role"),
 		Stored: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "picket", Name: "events_stored_total", Help: "Events that ClickHouse has taken, repeats included."}),
-		Dead:   counter("dead_letters_total", "Records that could not be read, by reason.", "class"),
+		Dead:   counter("dead_letters_total", "Records that could not be read, by class.", "class"),
 		Matches: counter("rule_matches_total",
 			"Events that a rule's match selected.", "rule"),
 		Alerts: counter("alerts_total", "Alerts at their first completion.", "rule", "severity"),
