@@ -158,6 +158,12 @@ func logHandler(w io.Writer, c config.Log) slog.Handler {
 	}
 	o := &slog.HandlerOptions{Level: level}
 	if c.Format == "json" {
+		o.ReplaceAttr = func(_ []string, a slog.Attr) slog.Attr { // with its unit, as in the text format
+			if a.Value.Kind() == slog.KindDuration {
+				a.Value = slog.StringValue(a.Value.Duration().String())
+			}
+			return a
+		}
 		return slog.NewJSONHandler(w, o)
 	}
 	return slog.NewTextHandler(w, o)

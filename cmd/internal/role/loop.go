@@ -100,7 +100,7 @@ func (l *Loop) run(ctx context.Context, c Consumer, work func(context.Context, k
 			}
 		}
 		if idle != nil {
-			if err := l.retry(ctx, c.Rebalancing(), func() error { return idle(inHand) }); err != nil && !errors.Is(err, errMoved) {
+			if err := l.retry(ctx, c.Rebalancing(), 0, func() error { return idle(inHand) }); err != nil && !errors.Is(err, errMoved) {
 				return nil
 			}
 		}
@@ -143,7 +143,7 @@ func (l *Loop) batch(ctx, inHand context.Context, c Consumer, b kafka.Batch, wor
 		}
 	}
 	failed, told := false, false
-	switch err := l.retry(ctx, c.Rebalancing(), func() error {
+	switch err := l.retry(ctx, c.Rebalancing(), 0, func() error {
 		if failed && l.Probe != nil {
 			if err := l.Probe(inHand); err != nil {
 				return err
@@ -186,9 +186,9 @@ func (l *Loop) batch(ctx, inHand context.Context, c Consumer, b kafka.Batch, wor
 var errMoved = errors.New("the consumer group rebalances")
 
 // retry works until it succeeds, the context ends (its error), or the group
-// rebalances while the work is failing (errMoved).
-func (l *Loop) retry(ctx context.Context, moved <-chan struct{}, work func() error) error {
-	for attempt := 0; ; attempt++ {
+// rebalances while the work is failing (errMoved). So many attempts have failed before.
+func (l *Loop) retry(ctx context.Context, moved <-chan struct{}, failed int, work func() error) error {
+	for attempt := failed; ; attempt++ {
 		err := work()
 		if err == nil {
 			l.recovered(attempt)
@@ -207,7 +207,7 @@ func (l *Loop) Wait(ctx context.Context, first error, try func() error) {
 	if l.park(ctx, nil, 0, first) != nil {
 		return
 	}
-	_ = l.retry(ctx, nil, try) // its only error is that the context ended
+	_ = l.retry(ctx, nil, 1, try) // its only error is that the context ended
 }
 
 // park shows the trouble and waits.

@@ -214,3 +214,26 @@ func TestLagOfAPartitionThatMovedAwayIsNotShown(t *testing.T) {
 		}
 	})
 }
+
+// What is missing at the start is tried again under numbers that go on, and its return is told.
+func TestLoopWaitsForWhatIsMissing(t *testing.T) {
+	for _, missing := range []int{1, 3} {
+		synctest.Test(t, func(t *testing.T) {
+			k := newBench(t)
+			l, tries := k.loop("archive"), 0
+			l.Wait(t.Context(), errDown, func() error {
+				if tries++; tries < missing {
+					return errDown
+				}
+				return nil
+			})
+			var got []int
+			for _, line := range k.log.with("parked") {
+				got = append(got, line.Attempt)
+			}
+			if want := []int{1, 2, 3}[:missing]; !slices.Equal(got, want) || len(k.log.with("goes on")) != 1 {
+				t.Errorf("missing at %d tries: attempts %v, and %d times that it goes on", missing, got, len(k.log.with("goes on")))
+			}
+		})
+	}
+}
