@@ -48,12 +48,21 @@ func TestDeployedRolesParse(t *testing.T) {
 		tables[r[0]] = r[1] == "1"
 	}
 	var policies []string
-	for _, m := range regexp.MustCompile(`(POLICY IF NOT EXISTS picket_acme )?ON picket\.(\w+)`).FindAllStringSubmatch(text, -1) {
+	for _, m := range regexp.MustCompile(`(POLICY IF NOT EXISTS picket_acme )?ON picket\.(\w+)\b(?:[^*]|$)`).FindAllStringSubmatch(text, -1) {
 		if _, ok := tables[m[2]]; !ok {
 			t.Errorf("there is no table %s", m[2])
 		}
 		if m[1] != "" {
 			policies = append(policies, m[2])
+		}
+	}
+	everyTenant := regexp.MustCompile(`POLICY IF NOT EXISTS picket_all [^;]* TO ([\w, ]+)`).FindStringSubmatch(text)
+	if everyTenant == nil {
+		t.Fatal("nobody sees every tenant")
+	}
+	for _, m := range regexp.MustCompile(`CREATE ROLE IF NOT EXISTS (\w+)`).FindAllStringSubmatch(text, -1) {
+		if all := slices.Contains(strings.Split(everyTenant[1], ", "), m[1]); all == strings.HasPrefix(m[1], "picket_analyst") {
+			t.Errorf("that %s sees every tenant is %t", m[1], all)
 		}
 	}
 	for name, tenants := range tables {

@@ -13,5 +13,6 @@ CREATE ROW POLICY IF NOT EXISTS picket_acme ON picket.alerts FOR SELECT USING te
 CREATE ROW POLICY IF NOT EXISTS picket_acme ON picket.alert_actions FOR SELECT USING tenant = 'acme' TO picket_analyst_acme;
 CREATE ROW POLICY IF NOT EXISTS picket_acme ON picket.deliveries FOR SELECT USING tenant = 'acme' TO picket_analyst_acme;
 
--- Those who see every tenant: Picket, and its operators.
-CREATE ROW POLICY IF NOT EXISTS picket_all ON picket.* FOR SELECT USING 1 TO picket_writer, picket_migrator, picket_operator;
+-- Those who see every tenant: Picket, its operators, and responders, who could otherwise not find the alert to act on. Of an
+-- analyst of one tenant who is a responder too, this is the policy that counts.
+CREATE ROW POLICY IF NOT EXISTS picket_all ON picket.* FOR SELECT USING 1 TO picket_writer, picket_migrator, picket_operator, picket_responder;
