@@ -167,7 +167,7 @@ type auditor struct {
 
 func (a *auditor) run(ctx context.Context) (*auditReport, error) {
 	r := &auditReport{Topic: a.cfg.Kafka.Topics.Events, Group: a.cfg.Kafka.GroupPrefix + "." + role.Store, Problems: []string{}}
-	logs, err := a.offsets(ctx, r.Group, r.Topic)
+	logs, made, err := a.offsets(ctx, r.Group, r.Topic)
 	if err != nil {
 		return nil, err
 	}
@@ -185,6 +185,9 @@ func (a *auditor) run(ctx context.Context) (*auditReport, error) {
 	for i := range r.Partitions {
 		p := &r.Partitions[i]
 		a.judge(p)
+		if made > 0 && i >= made && p.Committed < 0 && p.InFlight > 0 {
+			p.Problems = append(p.Problems, fmt.Sprintf("nobody reads its %s: it was added, and the topic was made with %d partitions (picket topics verify says what to do)", count(int(p.InFlight), "record"), made))
+		}
 		r.Events, r.Dead, r.Twice = r.Events+p.Events, r.Dead+p.Dead, r.Twice+p.Twice
 		r.Lost, r.InFlight = r.Lost+p.Lost, r.InFlight+p.InFlight
 		for _, text := range p.Problems {
@@ -195,15 +198,28 @@ func (a *auditor) run(ctx context.Context) (*auditReport, error) {
 	return r, nil
 }
 
-func (a *auditor) offsets(ctx context.Context, group, topic string) ([]kafka.Offsets, error) {
+// offsets are those of each partition, and how many of them the topic was made with where that matters: 0 elsewhere.
+func (a *auditor) offsets(ctx context.Context, group, topic string) ([]kafka.Offsets, int, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	t, err := kafka.NewTopics(ctx, a.kafka)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer t.Close()
-	return t.Offsets(ctx, group, topic)
+	out, err := t.Offsets(ctx, group, topic)
+	if err != nil {
+		return nil, 0, err
+	}
+	unread := func(o kafka.Offsets) bool { return o.Committed < 0 && o.End > o.Start }
+	if !slices.ContainsFunc(out, unread) || !slices.ContainsFunc(out, func(o kafka.Offsets) bool { return o.Committed >= 0 }) {
+		return out, 0, nil // as while nothing was stored yet
+	}
+	made, err := t.Recorded(ctx, topic)
+	if err != nil {
+		made = 0 // who may not read it gets the rest of the audit
+	}
+	return out, made, nil
 }
 
 // maxSpans is how many ranges of a partition without a row are looked at: each transaction of a producer

@@ -277,6 +277,34 @@ func TestAuditLooksBehindManyTransactions(t *testing.T) {
 	}
 }
 
+func TestAuditSaysThatNobodyReadsAnAddedPartition(t *testing.T) {
+	a := newAudited(t)
+	a.produce("mcp.events", 0, 10)
+	a.consume(func(r kafka.Range) { a.store(r) })
+	a.produce("mcp.events", 2, 10)
+	if e, r := a.audit(); e.code != exitOK || r.InFlight != 10 {
+		t.Errorf("one that just has its first records: code %d, %+v", e.code, r)
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(a.cfg.Brokers...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	req := kmsg.NewPtrCreatePartitionsRequest()
+	req.TimeoutMillis = 10_000
+	more := kmsg.NewCreatePartitionsRequestTopic()
+	more.Topic, more.Count = "mcp.events", 4
+	req.Topics = append(req.Topics, more)
+	if res, err := req.RequestWith(t.Context(), client); err != nil || res.Topics[0].ErrorCode != 0 {
+		t.Fatal(err, res)
+	}
+	a.produce("mcp.events", 3, 5)
+	e, r := a.audit()
+	if e.code != exitFailure || len(r.Problems) != 1 || !strings.Contains(r.Problems[0], "partition 3: nobody reads its 5 records") {
+		t.Errorf("code %d, %q", e.code, r.Problems)
+	}
+}
+
 // An operator moved the offset forward, and Kafka no longer has what was skipped.
 func TestAuditRemembersWhatWasSkipped(t *testing.T) {
 	a := newAudited(t)

@@ -42,6 +42,12 @@ func (t *Topics) recorded(ctx context.Context) (map[string]int, error) {
 	return out, nil
 }
 
+// Recorded is how many partitions a topic was made with; 0 where nobody wrote it down.
+func (t *Topics) Recorded(ctx context.Context, topic string) (int, error) {
+	all, err := t.recorded(ctx)
+	return all[topic], err
+}
+
 func (t *Topics) record(ctx context.Context, topic string, n int) error {
 	b, err := json.Marshal(metaRecord{Topic: topic, Partitions: n, Created: time.Now().UTC().Truncate(time.Second)})
 	if err != nil {
