@@ -233,9 +233,18 @@ func listAlerts(out io.Writer, alerts []store.AlertState, width int) error {
 
 // alertID is the text of a command line as an id, or its first characters.
 func alertID(s string) (string, error) {
+	const shown = "'picket alerts list' shows them"
 	id := strings.ToLower(s)
-	if len(id) < 4 || len(id) > 26 || strings.Trim(id, "abcdefghijklmnopqrstuvwxyz234567") != "" {
-		return "", usagef("%q is no id of an alert: it has 26 letters and digits, of which 4 are enough if no other begins with them ('picket alerts list' shows them)", s)
+	for _, r := range id {
+		if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz234567", r) {
+			return "", usagef("%q is no id of an alert: %q is in none, they are of the letters a to z and the digits 2 to 7 (%s)", s, r, shown)
+		}
+	}
+	switch n := len(id); {
+	case n < 4:
+		return "", usagef("%q is no id of an alert: write 4 of its 26 characters at least (%s)", s, shown)
+	case n > 26:
+		return "", usagef("%q is no id of an alert: they have 26 characters, and this has %d (%s)", s, n, shown)
 	}
 	return id, nil
 }

@@ -395,7 +395,7 @@ func (r *auditReport) bad() (n int) {
 
 func (r *auditReport) write(out io.Writer) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "partition\tlog start\tcommitted\tlog end\tevents\tdead\tlost\ttwice\tin flight\t")
+	fmt.Fprintln(w, "PARTITION\tLOG START\tCOMMITTED\tLOG END\tEVENTS\tDEAD\tLOST\tTWICE\tIN FLIGHT\t")
 	for i := range r.Partitions {
 		p := &r.Partitions[i]
 		at := "none"
@@ -428,7 +428,7 @@ func (e *env) showLedger(ctx context.Context, db *store.DB, topic string, limit 
 		return nil
 	}
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "stored at\tpartition\toffsets\tevents\tdead\tinstance\tgeneration")
+	fmt.Fprintln(w, "STORED AT\tPARTITION\tOFFSETS\tEVENTS\tDEAD\tINSTANCE\tGENERATION")
 	for _, r := range rows {
 		fmt.Fprintf(w, "%s\t%d\t[%d, %d)\t%d\t%d\t%s\t%d\n", r.StoredAt.UTC().Format("2006-01-02 15:04:05.000"), r.Partition, r.Begin, r.End, r.Events, r.Dead, r.Instance, r.Generation)
 	}

@@ -146,11 +146,11 @@ func TestAuditAddsUp(t *testing.T) {
 	if e.code != exitOK || !r.OK || r.Events != 69 || r.Dead != 6 || r.InFlight != 5 || r.Partitions[1].End != 30 || r.Partitions[1].Committed != 25 {
 		t.Errorf("code %d, %+v", e.code, r)
 	}
-	if e := picket(t, "audit", "-c", a.conf); e.code != exitOK || !strings.Contains(e.stdout, "mcp.events adds up: 69 events and 6 dead letters stored once each, 5 in flight") {
+	if e := picket(t, "audit", "-c", a.conf); e.code != exitOK || !strings.Contains(e.stdout, "PARTITION  LOG START ") || !strings.Contains(e.stdout, "mcp.events adds up: 69 events and 6 dead letters stored once each, 5 in flight") {
 		t.Errorf("code %d\n%s%s", e.code, e.stdout, e.stderr)
 	}
 	e = picket(t, "audit", "--ledger", "--limit", "2", "-c", a.conf)
-	if e.code != exitOK || strings.Count(e.stdout, "one") != 2 || !strings.HasPrefix(e.stdout, "stored at") {
+	if e.code != exitOK || strings.Count(e.stdout, "one") != 2 || !strings.HasPrefix(e.stdout, "STORED AT") {
 		t.Errorf("ledger: code %d\n%s%s", e.code, e.stdout, e.stderr)
 	}
 }

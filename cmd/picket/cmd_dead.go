@@ -204,7 +204,7 @@ func listLetters(out io.Writer, letters []*letter, asJSON bool) error {
 		return nil
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "name\tappended\tclass\tbytes\treason")
+	fmt.Fprintln(w, "NAME\tAPPENDED\tCLASS\tBYTES\tREASON")
 	for _, l := range letters {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s%s\n", alerting.Clean(l.Name), l.Append.UTC().Format(time.DateTime), alerting.Clean(l.Class), l.Bytes, alerting.Clean(l.reason()), l.redrives())
 	}

@@ -94,7 +94,7 @@ func (b *buried) run(args ...string) ended {
 func TestDeadListAndShow(t *testing.T) {
 	b := newBuried(t)
 	e := b.run("list")
-	if e.code != exitOK || strings.Count(e.stdout, "mcp.events:1:3") != 1 || !strings.Contains(e.stdout, "3 dead letters") {
+	if e.code != exitOK || !strings.HasPrefix(e.stdout, "NAME ") || strings.Count(e.stdout, "mcp.events:1:3") != 1 || !strings.Contains(e.stdout, "3 dead letters") {
 		t.Errorf("code %d\n%s%s", e.code, e.stdout, e.stderr)
 	}
 	for args, want := range map[string]string{
