@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -43,7 +44,7 @@ running the pipeline in a process of its own.`,
 			}
 			fmt.Fprintf(e.stdout, "kafka:      %s\nclickhouse: %s\n", cfg.Kafka.Brokers[0], cfg.ClickHouse.URL)
 			<-cmd.Context().Done()
-			return s.Stop()
+			return s.Stop(time.Now())
 		},
 	}
 	cmd.Flags().StringVar(&kafkaAddr, "kafka", "127.0.0.1:9092", "`address` of the broker; port 0 takes a free one")

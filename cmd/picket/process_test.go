@@ -165,6 +165,38 @@ func TestRunStops(t *testing.T) {
 	again.stop(t)
 }
 
+// A client's long query must not keep the embedded engine longer than a stop may take.
+func TestStopWhileAQueryRuns(t *testing.T) {
+	engine(t)
+	conf := setting(t, "kafka: {embedded: {listen: '127.0.0.1:0'}}\nclickhouse: {embedded: {listen: '127.0.0.1:0'}}")
+	for _, command := range []string{"run", "embedded --kafka 127.0.0.1:0 --clickhouse 127.0.0.1:0"} {
+		p := start(t, "picket", append(strings.Fields(command), "-c", conf)...)
+		ask := p.says(t, `embedded ClickHouse is up" url=(\S+)`) + "/?query="
+		if command == "run" {
+			p.says(t, `(picket is running)`)
+		}
+		asked := make(chan struct{})
+		go func() {
+			defer close(asked)
+			if res, err := http.Get(ask + url.QueryEscape("SELECT sleepEachRow(0.1) FROM numbers(3000) SETTINGS max_block_size = 1")); err == nil {
+				_, _ = io.Copy(io.Discard, res.Body)
+				res.Body.Close()
+			}
+		}()
+		kafkatest.Eventually(t, 20*time.Second, "the query runs", func() bool {
+			res, err := http.Get(ask + url.QueryEscape("SELECT count() FROM system.processes WHERE query LIKE 'SELECT sleep%'"))
+			if err != nil {
+				return false
+			}
+			defer res.Body.Close()
+			n, _ := io.ReadAll(res.Body)
+			return strings.TrimSpace(string(n)) == "1"
+		})
+		p.stop(t)
+		<-asked
+	}
+}
+
 func ready(t *testing.T, admin string) {
 	t.Helper()
 	kafkatest.Eventually(t, 20*time.Second, "ready", func() bool {

@@ -181,6 +181,7 @@ func (a *App) Wait(ctx context.Context) {
 // the role that gave up, if one did.
 func (a *App) Stop() error {
 	var errs []error
+	asked := time.Now()
 	if a.roles != nil {
 		a.cancel()
 		if err := a.roles.Wait(); err != nil && !errors.Is(err, context.Canceled) {
@@ -194,7 +195,7 @@ func (a *App) Stop() error {
 		a.admin.Stop()
 	}
 	if a.servers != nil {
-		errs = append(errs, a.servers.Stop())
+		errs = append(errs, a.servers.Stop(asked))
 	}
 	return errors.Join(errs...)
 }

@@ -73,7 +73,7 @@ func StartServers(ctx context.Context, c *config.Config, log *slog.Logger, progr
 			err = &SetupError{fmt.Errorf("%w: set data_dir to a folder that this user may write", err)}
 		}
 		if err != nil {
-			s.Stop()
+			s.Stop(time.Now())
 		}
 	}()
 	if len(c.Kafka.Brokers) == 0 {
@@ -126,14 +126,18 @@ func (s *Servers) announce(c *config.Config, name, address string) error {
 	return err
 }
 
-// Stop stops the engine, then the broker.
-func (s *Servers) Stop() error {
+// patience is how long after a stop was asked for a query of somebody else may go on in the
+// engine, which takes a moment to kill it and to close: all has to end within 5 s.
+const patience = 3 * time.Second
+
+// Stop stops the engine, then the broker. It was asked for at a time.
+func (s *Servers) Stop(asked time.Time) error {
 	var errs []error
 	for _, f := range s.announced {
 		f.Close()
 	}
 	if s.Engine != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithDeadline(context.Background(), asked.Add(patience))
 		defer cancel()
 		if err := s.Engine.Close(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("stop the embedded ClickHouse: %w", err))

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"picket/cmd/internal/config"
 )
@@ -20,7 +21,7 @@ func TestDataDirThatMayNotBeWritten(t *testing.T) {
 	c.DataDir = "/sys/picket"
 	s, err := StartServers(t.Context(), c, slog.New(slog.DiscardHandler), nil)
 	if err == nil {
-		_ = s.Stop()
+		_ = s.Stop(time.Now())
 	}
 	var setup *SetupError
 	if !errors.As(err, &setup) || !strings.Contains(err.Error(), "set data_dir to a folder that this user may write") {
