@@ -63,10 +63,29 @@ func cutBatch(b []byte) (s storedBatch, rest []byte, ok bool) {
 	s.maxTime = int64(binary.BigEndian.Uint64(b[35:]))
 	s.count = int32(binary.BigEndian.Uint32(b[57:]))
 	s.records = b[batchHeader:size]
-	if want := binary.BigEndian.Uint32(b[17:]); crc32.Checksum(b[batchCRCStart:size], castagnoli) != want {
+	if !sound(b[:size]) {
 		s.err = errors.New("checksum mismatch: the batch is damaged on the broker's disk or on the way")
+		s.end = s.likelyEnd(b[size:])
 	}
 	return s, b[size:], true
+}
+
+// sound reports whether a whole batch has its checksum.
+func sound(b []byte) bool {
+	return crc32.Checksum(b[batchCRCStart:], castagnoli) == binary.BigEndian.Uint32(b[17:])
+}
+
+// likelyEnd is where a damaged batch ends: its header may be what is damaged, and say that millions of
+// offsets are its own. A sound batch after it knows better; else the least counts that it may have.
+func (s *storedBatch) likelyEnd(rest []byte) int64 {
+	if len(rest) >= batchHeader && rest[16] == 2 {
+		size := batchLengthStart + int64(int32(binary.BigEndian.Uint32(rest[8:])))
+		next := int64(binary.BigEndian.Uint64(rest))
+		if size >= batchHeader && size <= int64(len(rest)) && sound(rest[:size]) && next > s.first {
+			return next
+		}
+	}
+	return max(s.first+1, min(s.end, s.first+int64(s.count)))
 }
 
 // control reports a transaction marker: not data.

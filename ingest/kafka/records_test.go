@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -187,4 +188,28 @@ func TestAssign(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A damaged header may claim offsets of millions of records that are sound, and some that do not exist yet.
+func TestDamagedHeaderClaimsNoSoundRecords(t *testing.T) {
+	now := time.Now()
+	for name, at := range map[string]int{"last offset": 23, "count": 57, "record": 70} {
+		for flip := range 4 {
+			damaged := makeBatch(10, 0, now, now, makeRecords("a", "b", "c"), 3)
+			damaged[at+flip] ^= 0x81
+			for after, want := range map[string]int64{"": 13, "sound": 13} {
+				b := damaged
+				if after != "" {
+					b = append(bytes.Clone(damaged), makeBatch(want, 0, now, now, makeRecords("d"), 1)...)
+				}
+				s, rest, ok := cutBatch(b)
+				if !ok || s.err == nil || s.end > want || s.end <= s.first || after != "" && s.end != want {
+					t.Errorf("%s, byte %d, %q after it: [%d, %d), want to %d: %v", name, flip, after, s.first, s.end, want, s.err)
+				}
+				if next, _, ok := cutBatch(rest); after != "" && (!ok || next.err != nil || next.first != want) {
+					t.Errorf("%s: what follows is %+v", name, next)
+				}
+			}
+		}
+	}
 }
