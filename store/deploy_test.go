@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// The embedded engine has no users, so the roles cannot be tried; its parser reads them.
+// The embedded engine makes no roles, policies or profiles; its parser reads them. Grants are tried in store/embedded.
 func TestDeployedRolesParse(t *testing.T) {
 	db := migrated(t)
 	files, err := filepath.Glob("../deploy/clickhouse/*.sql")

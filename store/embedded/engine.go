@@ -65,7 +65,7 @@ func openEngine(o Options) (_ *engine, err error) {
 	}()
 	config := filepath.Join(data, "config.xml")
 	users := filepath.Join(data, "users.xml")
-	for path, text := range map[string]string{config: configXML, users: usersXML} {
+	for path, text := range map[string]string{config: configXML, users: o.users} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			return nil, fmt.Errorf("open embedded ClickHouse: %w", err)
 		}

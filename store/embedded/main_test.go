@@ -19,8 +19,11 @@ import (
 	"picket/store/embedded/embeddedtest"
 )
 
-// The tests of whole processes start this binary again as an engine of its own.
-const envChild = "EMBEDDED_TEST_CHILD"
+// The tests of whole processes start this binary again as an engine of its own, some with other rights than the fence's.
+const (
+	envChild = "EMBEDDED_TEST_CHILD"
+	envUsers = "EMBEDDED_TEST_USERS"
+)
 
 func TestMain(m *testing.M) {
 	if os.Getenv(envChild) != "" {
@@ -42,7 +45,8 @@ func child() error {
 	if err != nil {
 		return err
 	}
-	s, err := embedded.Open(embedded.Options{Path: os.Getenv(envChild), LibPath: lib})
+	o := embedded.Options{Path: os.Getenv(envChild), LibPath: lib}
+	s, err := embedded.Open(o.WithUsers(os.Getenv(envUsers)))
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,8 @@ type Options struct {
 	User, Password string      // who may ask; with no Password anyone named User ("default") may
 	TLS            *tls.Config // serve HTTPS
 	AllowRemote    bool        // listen on an address other machines can reach
+
+	users string // what the engine's one user may do: usersXML, but in tests of roles
 }
 
 func (o *Options) setDefaults() {
@@ -58,6 +60,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.User == "" {
 		o.User = "default"
+	}
+	if o.users == "" {
+		o.users = usersXML
 	}
 }
 
