@@ -122,3 +122,30 @@ func TestAlertsAndDeliveriesOutliveTheirTokens(t *testing.T) {
 		lose(t, db, "deliveries")
 	}
 }
+
+// A zombie's ledger row says that a batch is stored of which the server dropped a piece. Who does the batch
+// again looks for itself.
+func TestARedoDoesNotTrustTheLedger(t *testing.T) {
+	db := migrated(t)
+	w := NewWriter(db, WriterOptions{})
+	id, b := batch(w, 0, 100)
+	if err := w.Insert(t.Context(), id, b); err != nil {
+		t.Fatal(err)
+	}
+	lose(t, db, "entity_1h")
+	none := func(int64, int64) []Arrival { return nil }
+	heir := NewWriter(db, WriterOptions{})
+	if parts, err := heir.Unstored(t.Context(), id, false, none); err != nil || len(parts) != 0 {
+		t.Errorf("the ledger has it: %v, %v", parts, err)
+	}
+	parts, err := heir.Unstored(t.Context(), id, true, none)
+	if err != nil || len(parts) != 1 || parts[0] != id {
+		t.Fatalf("to be done again: %v, %v", parts, err)
+	}
+	_, again := batch(heir, 0, 100)
+	if err := heir.Redo(t.Context(), id, again); err != nil {
+		t.Fatal(err)
+	}
+	checkExact(t, db, 0, 100)
+	wantNumber(t, db, 1, "SELECT count() FROM {db}.ingest_ledger")
+}

@@ -17,8 +17,9 @@ type Arrival struct {
 // be stored again, under whatever borders they come now. records gives examples of what came
 // in a range: where they are not among the rows, the topic was made anew and its offsets
 // began again, whatever the ledger says of them. A batch that follows the one stored before
-// it needs no look.
-func (w *Writer) Unstored(ctx context.Context, id BatchID, records func(begin, end int64) []Arrival) ([]BatchID, error) {
+// it needs no look. Of a batch that is done again the ledger is not asked: who wrote there that it is
+// stored may have been a zombie, whose inserts were dropped. Redo looks for each piece.
+func (w *Writer) Unstored(ctx context.Context, id BatchID, redo bool, records func(begin, end int64) []Arrival) ([]BatchID, error) {
 	part := id.partition()
 	w.mu.Lock()
 	next, known := w.next[part]
@@ -41,7 +42,7 @@ func (w *Writer) Unstored(ctx context.Context, id BatchID, records func(begin, e
 	}
 	for _, s := range stored {
 		begin, end := max(at, s.Begin), min(id.End, s.End)
-		if end <= begin {
+		if end <= begin || redo && s.Begin == id.Begin && s.End == id.End {
 			continue
 		}
 		there, err := w.db.have(ctx, id, records(begin, end))

@@ -58,5 +58,9 @@ run '... joining anew after a silent commit, as the code does' holds safety -DN=
 run 'the window of tokens passes over a batch stored in part' holds safety -DN=3 -DTROUBLES=2 -DFORGETS=1
 run '... but a redo did not look at each table' fails safety -DN=3 -DFORGETS=1 -DNO_LOOK
 run '... but an attempt after an error did not look' fails safety -DN=3 -DFORGETS=1 -DNO_LOOK_AGAIN
+run 'a token is noted without its rows' holds safety -DN=3 -DTROUBLES=2 -DNOTES=1
+run '... twice' holds safety -DN=2 -DTROUBLES=2 -DNOTES=2
+run '... but nobody looked after an insert' fails safety -DN=3 -DNOTES=1 -DNO_NEXT_TOKEN
+run '... but what a zombie did counts as done' fails safety -DN=3 -DTROUBLES=2 -DNOTES=1 -DTRUST_DONE
 run 'limit: the window passes in the middle of an insert' fails safety -DN=3 -DFORGETS=1 -DPAUSED_IN_INSERT
 exit $verdict

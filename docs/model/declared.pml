@@ -17,6 +17,11 @@
 #define FORGETS 0       /* a token drops out of ClickHouse's window */
 #endif
 
+#ifndef NOTES
+#define NOTES 0         /* ClickHouse is killed between its note of a token and the rows */
+#endif
+#define NAMES (NOTES + 1) /* tokens that a writer has for a batch */
+
 #define MAX  2          /* rows of a batch; each batch is 1 .. MAX long, whoever makes it */
 #define NONE 255
 
@@ -27,9 +32,14 @@
 #define ACCEPTED(g) (g == gen)
 #endif
 #ifdef NO_TOKEN
-#define KNOWN(t, b, e) false
+#define KNOWN(t, b, e, name) false
 #else
-#define KNOWN(t, b, e) (table[t].tokens & TOKEN(b, e))
+#define KNOWN(t, b, e, name) (table[t].tokens[name] & TOKEN(b, e))
+#endif
+#ifdef NO_NEXT_TOKEN
+#define LOOKS_AFTER false /* what was dropped under a token counts as stored */
+#else
+#define LOOKS_AFTER (NOTES > 0)
 #endif
 #ifdef NO_LOOK
 #define LOOKS false     /* a redo relies on the tokens */
@@ -40,6 +50,11 @@
 #define AGAIN false     /* an attempt after an error does */
 #else
 #define AGAIN true
+#endif
+#ifdef TRUST_DONE
+#define ALONE true      /* what was done counts as done, whoever had the batch since */
+#else
+#define ALONE (self.doneGen + 1 == self.gen)
 #endif
 #ifdef NO_DECLARE
 #define DECLARED(c, e) c
@@ -61,10 +76,11 @@ typedef Member {
 	byte end;       /* the batch in hand is [at, end); none if end == at */
 	bool redo;      /* ... and was found declared */
 	byte turn;      /* the table whose turn it is */
+	byte nth;       /* the token whose turn it is */
 	bool look;      /* ask the tables first: a redo, or an attempt after an error */
 	bool dirty;     /* part.dirty: durable is ahead of the commit */
 	byte begin;     /* part.finished is [begin, at) */
-	byte doneBegin, doneEnd /* Consumer.done */
+	byte doneBegin, doneEnd, doneGen /* Consumer.done */
 };
 
 Member m[2];
@@ -79,19 +95,19 @@ byte C, E;              /* everything before C is done, [C, E) is declared; noth
 #define TABLES 2
 typedef Table {
 	byte rows[N];
-	int tokens;
+	int tokens[NAMES];
 	int names       /* of the batches that are in it, as a roll-up keeps them */
 }
 Table table[TABLES];
 
 /* A request that the client gave up on and that is still under way: an insert, a commit. */
-byte lateTable, lateBegin = NONE, lateEnd = NONE;
+byte lateTable, lateNth, lateBegin = NONE, lateEnd = NONE;
 #ifdef LATE_COMMIT
 byte lateGen, lateC, lateE;
 #endif
 
 mtype down = NOTHING;
-byte troubles = TROUBLES, forgets = FORGETS;
+byte troubles = TROUBLES, forgets = FORGETS, notes = NOTES;
 
 #define self m[me]
 /* The heartbeat may say so at any time, or not for long. */
@@ -111,12 +127,14 @@ inline record(first, last) {
 	o = 0
 }
 
+inline note(which, first, past, name) { table[which].tokens[name] = table[which].tokens[name] | TOKEN(first, past) }
+
 /* Nothing may be stored twice. */
-inline store(which, first, past) {
+inline store(which, first, past, name) {
 	if
-	:: KNOWN(which, first, past) -> skip
+	:: KNOWN(which, first, past, name) -> skip
 	:: else ->
-		table[which].tokens = table[which].tokens | TOKEN(first, past);
+		note(which, first, past, name);
 		table[which].names = table[which].names | TOKEN(first, past);
 		o = first;
 		do
@@ -129,6 +147,7 @@ inline store(which, first, past) {
 
 /* On to the next table, or the batch is done. */
 inline stored() {
+	self.nth = 0;
 	if
 	:: self.turn + 1 < TABLES -> self.turn++; self.st = (self.look -> LOOK : STORE)
 	:: else -> self.begin = self.at; self.at = self.end; self.redo = false; self.look = false; self.turn = 0; self.dirty = true; self.st = POLL
@@ -149,14 +168,22 @@ inline commit(from, to) {
 	fi
 }
 
-inline drop() { self.end = self.at; self.redo = false; self.look = false; self.turn = 0 }
+inline drop() { self.end = self.at; self.redo = false; self.look = false; self.turn = 0; self.nth = 0 }
+
+/* Who asked the table before asks again: the rows may be missing under a token that was noted. */
+inline inserted() {
+	if
+	:: self.look && LOOKS_AFTER -> self.nth++; self.st = LOOK
+	:: else -> stored()
+	fi
+}
 
 /* The generation is over for this member, and its process goes on. */
 inline rejoin() {
 	drop();
-	self.doneBegin = NONE; self.doneEnd = NONE;
+	self.doneBegin = NONE; self.doneEnd = NONE; self.doneGen = 0;
 	if
-	:: self.dirty -> self.doneBegin = self.begin; self.doneEnd = self.at
+	:: self.dirty -> self.doneBegin = self.begin; self.doneEnd = self.at; self.doneGen = self.gen
 	:: else -> skip
 	fi;
 	self.dirty = false; self.begin = NONE; self.at = 0; self.end = 0;
@@ -178,13 +205,13 @@ end:	do
 	:: atomic { self.st == LOCATE && down != KAFKA ->
 		self.at = C;
 		if
-		:: self.doneBegin == C && self.doneEnd == E && E != C ->
+		:: self.doneBegin == C && self.doneEnd == E && E != C && ALONE ->
 			/* This very batch is finished, and only its acknowledgement was lost. */
 			self.at = E; self.dirty = true
 		:: else -> self.redo = (E != C)
 		fi;
 		self.end = E;
-		self.doneBegin = NONE; self.doneEnd = NONE;
+		self.doneBegin = NONE; self.doneEnd = NONE; self.doneGen = 0;
 		self.st = POLL }
 
 	:: atomic { self.st == POLL && self.redo -> self.st = DECLARE }
@@ -218,15 +245,16 @@ end:	do
 	:: atomic { self.st == LOOK && down != CLICKHOUSE ->
 		if
 		:: has(self.turn, self.at, self.end) -> stored()
-		:: else -> self.st = STORE
+		:: else -> assert(self.nth < NAMES); self.st = STORE
 		fi }
-	:: atomic { self.st == STORE && down != CLICKHOUSE -> store(self.turn, self.at, self.end); stored() }
-	:: atomic { self.st == STORE && down != CLICKHOUSE && troubles > 0 -> troubles--; store(self.turn, self.at, self.end); self.st = FAILED }
+	:: atomic { self.st == STORE && down != CLICKHOUSE -> store(self.turn, self.at, self.end, self.nth); inserted() }
+	:: atomic { self.st == STORE && down != CLICKHOUSE && troubles > 0 -> troubles--; store(self.turn, self.at, self.end, self.nth); self.st = FAILED }
+	:: atomic { self.st == STORE && down == NOTHING && notes > 0 -> notes--; note(self.turn, self.at, self.end, self.nth); down = CLICKHOUSE; self.st = FAILED }
 	:: atomic { self.st == STORE && troubles > 0 && lateBegin == NONE ->
-		troubles--; lateTable = self.turn; lateBegin = self.at; lateEnd = self.end; self.st = FAILED }
+		troubles--; lateTable = self.turn; lateNth = self.nth; lateBegin = self.at; lateEnd = self.end; self.st = FAILED }
 	:: atomic { (self.st == LOOK || self.st == STORE) && down == CLICKHOUSE -> self.st = FAILED }
 	:: atomic { (self.st == LOOK || self.st == STORE) && down != CLICKHOUSE && troubles > 0 -> troubles--; self.st = FAILED }
-	:: atomic { self.st == FAILED -> self.look = ((self.redo || AGAIN) && LOOKS); self.turn = 0; self.st = (self.look -> LOOK : STORE) }
+	:: atomic { self.st == FAILED -> self.look = ((self.redo || AGAIN) && LOOKS); self.turn = 0; self.nth = 0; self.st = (self.look -> LOOK : STORE) }
 
 	:: atomic { self.st == LEAVE && !self.dirty -> rejoin() }
 	:: atomic { self.st == LEAVE && self.dirty ->
@@ -237,7 +265,7 @@ end:	do
 
 	:: atomic { troubles > 0 && self.st != DOWN -> troubles--;
 		self.joining = false; self.dirty = false; self.begin = NONE; self.at = 0; drop();
-		self.doneBegin = NONE; self.doneEnd = NONE; self.gen = 0; self.st = DOWN }
+		self.doneBegin = NONE; self.doneEnd = NONE; self.doneGen = 0; self.gen = 0; self.st = DOWN }
 	od
 }
 
@@ -275,7 +303,7 @@ end:	do
 #else
 #define inserting(i, b, e) (m[i].st == STORE && m[i].at == b && m[i].end == e)
 #endif
-#define forgettable(t, b, e) ((table[t].tokens & TOKEN(b, e)) && !(lateBegin == b && lateTable == t) && !inserting(0, b, e) && !inserting(1, b, e))
+#define forgettable(t, b, e) ((table[t].tokens[0] & TOKEN(b, e)) && !(lateBegin == b && lateTable == t) && !inserting(0, b, e) && !inserting(1, b, e))
 
 /* What must hold when nothing more can happen. A late commit may take the record back at the very
  * end, which harms nobody by itself: that run looks for what it does to the rows. */
@@ -292,7 +320,9 @@ proctype World() {
 	:: atomic { down == NOTHING && troubles > 0 -> troubles--; down = KAFKA }
 	:: atomic { down == NOTHING && troubles > 0 -> troubles--; down = CLICKHOUSE }
 	:: atomic { down != NOTHING -> down = NOTHING }
-	:: atomic { lateBegin != NONE && down != CLICKHOUSE -> store(lateTable, lateBegin, lateEnd); lateBegin = NONE; lateEnd = NONE; lateTable = 0 }
+	:: atomic { lateBegin != NONE && down != CLICKHOUSE -> store(lateTable, lateBegin, lateEnd, lateNth); lateBegin = NONE; lateEnd = NONE; lateTable = 0; lateNth = 0 }
+	:: atomic { lateBegin != NONE && down == NOTHING && notes > 0 ->
+		notes--; note(lateTable, lateBegin, lateEnd, lateNth); down = CLICKHOUSE; lateBegin = NONE; lateEnd = NONE; lateTable = 0; lateNth = 0 }
 #ifdef LATE_COMMIT
 	:: atomic { lateGen != 0 && down != KAFKA ->
 		if
@@ -301,7 +331,7 @@ proctype World() {
 		fi;
 		lateGen = 0; lateC = 0; lateE = 0 }
 #endif
-	:: atomic { forgets > 0 && (table[0].tokens | table[1].tokens) != 0 ->
+	:: atomic { forgets > 0 && (table[0].tokens[0] | table[1].tokens[0]) != 0 ->
 		if
 		:: t = 0 :: t = 1
 		fi;
@@ -312,7 +342,7 @@ proctype World() {
 		:: e = o + 1 :: e = o + 2
 		fi;
 		if
-		:: e <= N && forgettable(t, o, e) -> forgets--; table[t].tokens = table[t].tokens & ~TOKEN(o, e)
+		:: e <= N && forgettable(t, o, e) -> forgets--; table[t].tokens[0] = table[t].tokens[0] & ~TOKEN(o, e)
 		:: else -> skip
 		fi;
 		o = 0; e = 0; t = 0 }

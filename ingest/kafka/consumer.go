@@ -101,6 +101,7 @@ type Consumer struct {
 	serial   uint64
 	handed   time.Time          // when held was gathered
 	done     map[int32]position // batches finished in the last generation, not acknowledged
+	doneIn   int32              // that generation
 	closed   bool
 
 	rebalancing atomic.Pointer[chan struct{}]

@@ -222,7 +222,7 @@ func (c *Consumer) newGeneration(ctx context.Context) error {
 	if err != nil {
 		return orDone(ctx, err)
 	}
-	parts, err := c.locate(ctx, g.parts)
+	parts, err := c.locate(ctx, g)
 	if err != nil {
 		g.stop()
 		g.beaten.Wait()
@@ -237,7 +237,8 @@ func (c *Consumer) newGeneration(ctx context.Context) error {
 }
 
 // locate finds where each partition goes on.
-func (c *Consumer) locate(ctx context.Context, ids []int32) ([]*part, error) {
+func (c *Consumer) locate(ctx context.Context, g *generation) ([]*part, error) {
+	ids := g.parts
 	if len(ids) == 0 {
 		_, err := c.opts.OnAssign(nil)
 		return nil, err
@@ -264,8 +265,10 @@ func (c *Consumer) locate(ctx context.Context, ids []int32) ([]*part, error) {
 		switch done, ok := c.done[id]; {
 		case pos.none:
 			pos.offset, p.redoTo = max(since[id], logs[id].first), -1
-		case ok && done.offset == pos.offset && done.end == pos.end:
-			// We finished this very batch, and only its acknowledgement was lost.
+			p.dirty = !c.opts.FromTime.IsZero() // to be noted, or a later start would begin at a later time
+		case ok && done.offset == pos.offset && done.end == pos.end && c.doneIn+1 == g.id:
+			// We finished this very batch, and only its acknowledgement was lost. Had another member
+			// had it in a generation between, what we did of it as a zombie might have had no effect.
 			pos.offset, p.redoTo, p.dirty = pos.end, -1, true
 		}
 		p.next, p.replayTo = pos.offset, pos.offset
@@ -304,7 +307,7 @@ func (c *Consumer) endGeneration(ctx context.Context) error {
 	if g.lost {
 		c.member.forget()
 	}
-	c.done = map[int32]position{}
+	c.done, c.doneIn = map[int32]position{}, g.id
 	ids := make([]int32, 0, len(parts))
 	for _, p := range parts {
 		ids = append(ids, p.id)

@@ -98,7 +98,7 @@ func (s *Storer) hands(b kafka.Batch) int {
 
 func (s *Storer) store(ctx context.Context, l *storeLane, id store.BatchID, r *kafka.Range, done *rangeDone) error {
 	if !done.looked {
-		parts, err := s.Writer.Unstored(ctx, id, func(begin, end int64) []store.Arrival { return examples(r, begin, end) })
+		parts, err := s.Writer.Unstored(ctx, id, r.Redo, func(begin, end int64) []store.Arrival { return examples(r, begin, end) })
 		if err != nil {
 			return fmt.Errorf("store: %w", err)
 		}
