@@ -206,3 +206,19 @@ func TestANewGroupBeginsAtATime(t *testing.T) {
 		want(t, poll(t, later), "0[8,10)x2")
 	})
 }
+
+// Where a new group begins is noted, also if nothing comes: what comes while it is away for long is not too old later.
+func TestWhereANewGroupBeginsIsNoted(t *testing.T) {
+	t.Parallel()
+	kafkatest.Both(t, func(t *testing.T, brokers []string) {
+		topic := newTopic(t, brokers, 1)
+		quiet := consumer(t, brokers, topic, func(o *kafka.ConsumerOptions) { o.FromTime = time.Now() })
+		pollEmpty(t, quiet)
+		if err := quiet.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		produce(t, brokers, topic, 0, 0, 3)
+		again := consumer(t, brokers, topic, func(o *kafka.ConsumerOptions) { o.FromTime = time.Now().Add(time.Hour) })
+		want(t, poll(t, again), "0[0,3)x3")
+	})
+}

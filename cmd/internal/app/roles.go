@@ -95,6 +95,10 @@ func (a *App) withStore(ctx context.Context, l role.Loop, run func(context.Conte
 // archiveRows bounds a batch of alerts or deliveries, each of which is kilobytes when it is decoded.
 const archiveRows = 5 * role.MostArchived
 
+// tellRows bounds a batch of what a destination is told. A restart in the middle of one tells what it does not
+// remember again, so more is remembered than a batch has.
+const tellRows = 1000
+
 // freshAlerts is how old an alert may be that a destination is told which was told nothing so far.
 const freshAlerts = time.Hour
 
@@ -220,7 +224,7 @@ func (a *App) teller(d alerting.Destination) (runner, error) {
 	t := &role.Teller{
 		Loop: a.loop("notify " + d.Name()), Producer: p, Destination: d, Deliveries: a.cfg.Kafka.Topics.Deliveries,
 		Options: alerting.NotifierOptions{
-			MinSeverity: a.cfg.Alerting.MinSeverity, HoldSetup: true, Log: a.log,
+			MinSeverity: a.cfg.Alerting.MinSeverity, Remember: 10 * tellRows, HoldSetup: true, Log: a.log,
 			Observe: func(event, dest string, took time.Duration) {
 				a.metrics.Told.WithLabelValues(dest, event).Inc()
 				if took > 0 {
@@ -234,6 +238,7 @@ func (a *App) teller(d alerting.Destination) (runner, error) {
 	}
 	c, err := a.consumer(2, a.cfg.Kafka.Topics.Alerts, "notify."+d.Name(), func(o *kafka.ConsumerOptions) {
 		o.OnAssign, o.FromTime = t.Assign, time.Now().Add(-freshAlerts)
+		o.MaxRows = min(o.MaxRows, tellRows)
 	})
 	if err != nil {
 		return nil, err
