@@ -163,7 +163,16 @@ func (p *proc) said(msg, role string) (out []logLine) {
 type logLine struct {
 	Msg, Role, Level, Err string
 	Attempt               int
-	Wait                  time.Duration
+	Wait                  took
+}
+
+// took is a duration as a line of JSON has it.
+type took time.Duration
+
+func (t *took) UnmarshalText(b []byte) error {
+	d, err := time.ParseDuration(string(b))
+	*t = took(d)
+	return err
 }
 
 // eventually polls cond, which may take its time, until it holds.
