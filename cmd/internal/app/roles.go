@@ -181,12 +181,12 @@ func (a *App) notifyRole(ctx context.Context, tell []alerting.Destination) ([]ru
 		}
 		runs = append(runs, run)
 	}
-	alerts, err := archive(ctx, a, 2, "alerts", a.cfg.Kafka.Topics.Alerts, func(rec *kafka.Record) (al detect.Alert, ok bool) {
-		err := json.Unmarshal(rec.Value, &al)
-		if ok = err == nil && al.Schema == detect.AlertSchema; !ok {
+	alerts, err := archive(ctx, a, 2, "alerts", a.cfg.Kafka.Topics.Alerts, func(rec *kafka.Record) (detect.Alert, bool) {
+		al, err := role.DecodeAlert(rec)
+		if err != nil {
 			a.skip("alert", rec, err)
 		}
-		return al, ok
+		return al, err == nil
 	}, func(ctx context.Context, db *store.DB, alerts []detect.Alert) error {
 		return store.NewAlertWriter(db).Write(ctx, alerts...)
 	})

@@ -93,7 +93,7 @@ func (t *Teller) work(ctx, inHand context.Context, b kafka.Batch) error {
 }
 
 func (t *Teller) tell(ctx context.Context, rec *kafka.Record) error {
-	a, err := decodeAlert(rec)
+	a, err := DecodeAlert(rec)
 	if err != nil {
 		t.Log.Error("alert record skipped: not written by this version of Picket", "offset", rec.Offset, "err", err)
 		t.Metrics.Dead.WithLabelValues("alert").Inc()
@@ -181,8 +181,8 @@ type Archive[T any] struct {
 	Write    func(ctx context.Context, items []T) error // may be called again with the same items
 }
 
-// MostArchived is how many items an Archive writes at once. An insert costs the engine as much as
-// some hundred rows, so one for each item would make an hour of what a storm of alerts leaves.
+// MostArchived is how many items an Archive writes at once: an insert has its price, however few
+// rows it brings, and a storm leaves thousands of alerts.
 const MostArchived = 1000
 
 // Run archives until the context ends.
@@ -221,8 +221,8 @@ func (a *Archive[T]) work(ctx context.Context, b kafka.Batch) error {
 	return nil
 }
 
-// decodeAlert reads a record of the alerts topic.
-func decodeAlert(rec *kafka.Record) (detect.Alert, error) {
+// DecodeAlert reads a record of the alerts topic.
+func DecodeAlert(rec *kafka.Record) (detect.Alert, error) {
 	var a detect.Alert
 	if err := json.Unmarshal(rec.Value, &a); err != nil {
 		return a, fmt.Errorf("read alert: %w", err)
