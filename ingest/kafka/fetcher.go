@@ -61,7 +61,9 @@ func (f *fetcher) run(ctx context.Context, offset int64) {
 		})
 		anew := false
 		if err == nil && f.unsure {
-			anew, err = f.madeAnew(ctx)
+			if anew, err = f.madeAnew(ctx); anew || err != nil {
+				f.pool.put(got.body)
+			}
 		}
 		if anew || errors.Is(err, kgo.OffsetOutOfRange) {
 			var c chunk

@@ -2,7 +2,6 @@ package kafka_test
 
 import (
 	"bufio"
-	"crypto/tls"
 	"io"
 	"net"
 	"strings"
@@ -117,22 +116,11 @@ func TestASlowBrokerIsWaitedFor(t *testing.T) {
 // A broker that comes up between an attempt and the look at what listens there is no mistake in the settings.
 func TestABrokerThatComesUpIsNoMistake(t *testing.T) {
 	t.Parallel()
-	pki, err := kafkatest.NewPKI(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	certFile, keyFile, err := pki.Issue("broker", time.Hour, "127.0.0.1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	pki, pair := brokerPair(t)
 	addr := between(t, probetest.Says(t, probetest.Kafka(probetest.Broker), pair), func(n int, _ *bufio.Reader, _ io.Writer) bool {
 		return n > 0
 	})
-	err = kafka.Config{Brokers: []string{addr}, TLS: &kafka.TLSConfig{Enabled: true, CAFile: pki.CAFile}, DialTimeout: 2 * time.Second}.Check(t.Context())
+	err := kafka.Config{Brokers: []string{addr}, TLS: &kafka.TLSConfig{Enabled: true, CAFile: pki.CAFile}, DialTimeout: 2 * time.Second}.Check(t.Context())
 	if err == nil || kafka.Permanent(err) || strings.Contains(err.Error(), "does not speak TLS") {
 		t.Errorf("permanent %t: %v", kafka.Permanent(err), err)
 	}

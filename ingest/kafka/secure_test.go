@@ -239,8 +239,9 @@ func above(t *testing.T, addr string) string {
 	return netip.AddrPortFrom(a.Addr(), a.Port()+1).String()
 }
 
-// Files that are replaced and cannot be read leave those of before in use, and that is told.
-func TestFilesThatCannotBeReadAnewAreTold(t *testing.T) {
+// brokerPair is the certificate of a broker on this machine, and who issued it.
+func brokerPair(t *testing.T) (kafkatest.PKI, tls.Certificate) {
+	t.Helper()
 	pki, err := kafkatest.NewPKI(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -253,6 +254,12 @@ func TestFilesThatCannotBeReadAnewAreTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return pki, pair
+}
+
+// Files that are replaced and cannot be read leave those of before in use, and that is told.
+func TestFilesThatCannotBeReadAnewAreTold(t *testing.T) {
+	pki, pair := brokerPair(t)
 	addr := probetest.Says(t, probetest.Kafka(probetest.Broker), pair)
 	var log bytes.Buffer
 	watch := &tlsfile.Watch{Section: "kafka.tls", Log: slog.New(slog.NewTextHandler(&log, nil))}
