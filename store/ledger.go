@@ -17,8 +17,8 @@ type Arrival struct {
 // be stored again, under whatever borders they come now. records gives examples of what came
 // in a range: where they are not among the rows, the topic was made anew and its offsets
 // began again, whatever the ledger says of them. A batch that follows the one stored before
-// it needs no look. Of a batch that is done again the ledger is not asked: who wrote there that it is
-// stored may have been a zombie, whose inserts were dropped. Redo looks for each piece.
+// it needs no look. Of a batch that is done again a row of the ledger with its borders says nothing: who
+// wrote it may have been a zombie, whose inserts were dropped. Redo looks for each piece.
 func (w *Writer) Unstored(ctx context.Context, id BatchID, redo bool, records func(begin, end int64) []Arrival) ([]BatchID, error) {
 	part := id.partition()
 	w.mu.Lock()
